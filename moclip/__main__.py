@@ -1,0 +1,5 @@
+"""``python -m moclip`` is the `moclip` command."""
+
+from moclip.cli import main
+
+main()

@@ -1,0 +1,126 @@
+"""The files between rooms: tensors with a header, predictions with scores, CSV rows. All written whole or not at all.
+
+Nothing here imports torch: `moclip.report` reads these files alone.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from moclip.paths import atomic_path
+
+FACTS = ("dataset", "protocol", "views", "n_train", "data")  # header entries that stand in every row too
+TOP = 5  # predictions list this many classes a clip
+
+
+def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
+    """Write a safetensors file with ``header`` inside, and the header beside it as ``<path>.json`` for people."""
+    text = json.dumps(header, sort_keys=True, default=str)
+    # One metadata key: several would be written in an order that changes from process to process.
+    with atomic_path(path) as temporary:
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, {"header": text})
+    save_json(path.with_suffix(".json"), header)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Tensors and header of a file that `save_tensors` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        The message says which step makes the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there yet; an earlier notebook makes it: run `moclip reproduce`")
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["header"])
+        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a dict
+
+
+def save_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a mapping as readable JSON."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read what `save_json` wrote."""
+    return json.loads(path.read_text())  # type: ignore[no-any-return]
+
+
+def save_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, without the index."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def save_predictions(
+    folder: Path,
+    system: str,
+    seed: int,
+    *,
+    names: Sequence[str],
+    groups: Sequence[str],
+    targets: Sequence[str],
+    classes: Sequence[str],
+    scores: np.ndarray,
+    header: Mapping[str, Any],
+) -> None:
+    """Write ``<system>-seed<seed>.csv`` (one row a clip) and ``.safetensors`` (all scores).
+
+    Parameters
+    ----------
+    names, groups, targets : clip name, group and true class name of each of N clips.
+    classes : C class names, in the order of the columns of ``scores``.
+    scores : (N, C); their softmax are probabilities.
+    header : what made them: dataset, data (a sentence), protocol, n_train, views, and more where it helps.
+    """
+    scores = np.asarray(scores, np.float32)
+    if scores.shape != (len(names), len(classes)) or not np.isfinite(scores).all():
+        raise ValueError(f"{system}: scores of shape {scores.shape} for {len(names)} clips and {len(classes)} classes")
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]  # (N, 5)
+    rows = pd.DataFrame({"video": names, "group": groups, "class_name": targets})
+    rows["pred"] = [classes[column] for column in best[:, 0]]
+    for rank in range(best.shape[1]):
+        rows[f"top{rank + 1}"] = [classes[column] for column in best[:, rank]]
+        rows[f"score{rank + 1}"] = np.take_along_axis(probabilities, best, 1)[:, rank].round(6)
+    rows["system"], rows["seed"] = system, seed
+    for fact in FACTS:
+        rows[fact] = header[fact]
+    stem = folder / f"{system}-seed{seed}"
+    full = {**header, "system": system, "seed": seed, "names": list(names), "classes": list(classes)}
+    save_tensors(stem.with_suffix(".safetensors"), {"scores": scores}, full)
+    save_csv(stem.with_suffix(".csv"), rows)
+
+
+def forget_predictions(folder: Path, system: str) -> None:
+    """Remove what an earlier run wrote for a system: with other seeds or data it would be counted in."""
+    for path in folder.glob(f"*/{system}-seed*"):
+        path.unlink()
+
+
+def load_predictions(folder: Path, datasets: Sequence[str]) -> pd.DataFrame:
+    """All predictions on ``datasets`` under ``folder``, one row a clip, system, seed and data set.
+
+    Columns are those of `save_predictions`, and ``correct`` (bool).
+    """
+    files = [path for dataset in datasets for path in sorted((folder / dataset).glob("*.csv"))]
+    if not files:
+        raise FileNotFoundError(f"no predictions under {folder}; run the notebooks before this one: `moclip reproduce`")
+    rows = pd.concat([pd.read_csv(file, keep_default_na=False) for file in files], ignore_index=True)  # "NA" is a name
+    rows["correct"] = rows["pred"] == rows["class_name"]
+    return rows
+
+
+def load_scores(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
+    """Scores (N, C) with the clip names of their rows and the class names of their columns."""
+    tensors, header = load_tensors(path)
+    return tensors["scores"], header["names"], header["classes"]

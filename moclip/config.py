@@ -1,0 +1,236 @@
+"""One validated configuration object a run: a profile (``profiles/*.yaml``) with the user's overrides on top.
+
+Every field says what it means and in which unit; an unknown key is an error that names the nearest one.
+"""
+
+import difflib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+
+class ConfigError(ValueError):
+    """A profile or an override that cannot be used; the message says what was found and what is possible."""
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Groups(Section):
+    """How many groups of clips a class has in each split of a generated data set."""
+
+    train: PositiveInt
+    test: PositiveInt
+
+
+class Data(Section):
+    """Which clips."""
+
+    name: Literal["moving_photos", "ucf101"]
+    root: Path | None = Field(None, description="folder of the videos; generated data have a default")
+    annotation_path: Path | None = Field(None, description="folder of classInd.txt and the split lists")
+    fold: Literal[1, 2, 3] = 1
+    val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training groups kept for validation")
+    allow_partial: bool = Field(False, description="go on where listed files are missing; they are reported")
+    reencode: bool = Field(False, description="re-encode all clips one way (CoViAR's format) before reading motion")
+    designs: dict[Literal["mixed", "independent"], Groups] = Field(
+        default_factory=dict, description="MovingPhotos: which designs, and how many groups; the first is the main one"
+    )
+    clips_per_group: PositiveInt = 2
+    seed: int = 0
+    workers: PositiveInt | None = Field(
+        None, description="processes for generating and reading videos; all cores if unset"
+    )
+
+
+class Encoder(Section):
+    """The frozen image-text encoder."""
+
+    name: str = Field(description="clip:ViT-B/32, clip:/path/to/weights.pt, or offline")
+    frame: Literal["middle", "first"] = "middle"
+    prompts: Literal["clip48", "scene", "name"] = Field("clip48", description="see moclip/models/encoders/prompts.py")
+    batch_size: PositiveInt = 64
+
+
+class Motion(Section):
+    """How a motion field becomes a tensor."""
+
+    field: Literal["raw", "accumulated"] = "raw"
+    units: Literal["pixels", "equivalent"] = Field(
+        "pixels", description="pixels of the video, or of a video 340 wide at 25 frames/s (for other sizes and rates)"
+    )
+    bound: PositiveFloat = Field(20.0, description="displacement that maps to the end of the 8-bit range")
+
+
+class MV(Section):
+    """The motion network and its training."""
+
+    backbone: str
+    pretrained: bool = True
+    input_size: PositiveInt = Field(224, description="side of the network's input")
+    crop: float = Field(
+        0.875, gt=0, le=1, description="side of the centre crop in testing, as a share of the shorter side"
+    )
+    train_scales: tuple[float, ...] = Field(
+        (1.0, 0.875, 0.75), description="multi-scale crops, shares of the shorter side"
+    )
+    segments: PositiveInt = Field(3, description="segments a clip in training")
+    views: PositiveInt = Field(32, description="segments a clip in testing")
+    average: Literal["softmax", "logit"] = Field("softmax", description="what is averaged over views for MV-only")
+    epochs: PositiveInt = 200
+    schedule: Literal["step", "one_cycle"] = Field("step", description="step: x0.1 at each milestone")
+    milestones: tuple[int, ...] = (80, 160)
+    lr: PositiveFloat
+    weight_decay: float = Field(1e-4, ge=0)
+    batch_size: PositiveInt
+    seed: int = 0
+
+
+class Fusion(Section):
+    """The fusion head and its controls."""
+
+    hidden: PositiveInt = 512
+    dropout: float = Field(0.5, ge=0, lt=1)
+    epochs: PositiveInt = 50
+    lr: PositiveFloat = 1e-4
+    weight_decay: float = Field(0.01, ge=0)
+    batch_size: PositiveInt = 64
+    train_features: Literal["drawn", "cached"] = Field(
+        "drawn",
+        description="drawn: new segments and crops every epoch; cached: drawn from a fixed pool of centre-crop views",
+    )
+    train_views: PositiveInt = Field(32, description="size of that pool")
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+class Report(Section):
+    """Statistics and look of the tables."""
+
+    resamples: PositiveInt = Field(9999, description="bootstrap resamples")
+    confidence: float = Field(0.95, gt=0, lt=1)
+
+
+class Config(Section):
+    """Everything that a run depends on."""
+
+    profile: str
+    run: str = Field(description="name of the folder under runs/ and figures/; the profile's unless set")
+    device: str = Field("auto", description="auto, cpu, cuda")
+    protocol: Literal["paper", "quick"] = Field(
+        description="named in every table; differences from the paper are listed there"
+    )
+    data: Data
+    encoder: Encoder
+    motion: Motion = Motion()  # type: ignore[call-arg]
+    mv: MV
+    fusion: Fusion = Fusion()  # type: ignore[call-arg]
+    report: Report = Report()  # type: ignore[call-arg]
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that come with the package."""
+    folder = resources.files("moclip") / "profiles"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a profile and put overrides on top.
+
+    Parameters
+    ----------
+    profile : one of `profiles()`, or a path to a YAML file of the same form.
+    overrides : nested (``{"data": {"root": ...}}``) or dotted (``{"data.root": ...}``) values.
+
+    Raises
+    ------
+    ConfigError
+        Unknown profile or key (with the nearest one), or a value that does not fit.
+    """
+    values = merge(read_profile(profile), nested(overrides or {}))
+    name = Path(profile).stem
+    values = {"run": name, **values, "profile": name}
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+
+
+def read_profile(profile: str) -> dict[str, Any]:
+    """Values of a profile, the profile it extends underneath."""
+    path = Path(profile)
+    if path.suffix not in {".yaml", ".yml"}:
+        if profile not in profiles():
+            raise ConfigError(
+                f"unknown profile {profile!r}{nearest(profile, profiles())}; there are: {', '.join(profiles())}"
+            )
+        text = (resources.files("moclip") / "profiles" / f"{profile}.yaml").read_text()
+    elif path.is_file():
+        text = path.read_text()
+    else:
+        raise ConfigError(f"no such profile file: {profile}")
+    values = yaml.safe_load(text) or {}
+    base = values.pop("extends", None)
+    return merge(read_profile(base), values) if base else values
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``KEY=VALUE`` from a command line, the value read as YAML: ``mv.epochs=3`` -> ``{"mv": {"epochs": 3}}``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"an override is KEY=VALUE (for instance mv.epochs=3), not {text!r}")
+    return nested({key: yaml.safe_load(value)})
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted keys into nested ones."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        value = nested(value) if isinstance(value, Mapping) else value
+        for part in reversed(str(key).split(".")):
+            value = {part: value}
+        result = merge(result, value)
+    return result
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of ``above`` over values of ``below``, section by section."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merge(result[key], value) if both else value
+    return result
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """`` (did you mean 'x'?)`` or nothing."""
+    match = difflib.get_close_matches(word, words, n=1)
+    return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def explain(error: ValidationError) -> str:
+    """A validation error as lines that a person can act on."""
+    lines = []
+    for problem in error.errors():
+        place = [str(part) for part in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            fields = _fields(place[:-1])
+            lines.append(f"unknown key {'.'.join(place)!r}{nearest(place[-1], fields)}; there are: {', '.join(fields)}")
+        else:
+            lines.append(f"{'.'.join(place)}: {problem['msg']}, found {problem['input']!r}")
+    return "\n".join(lines)
+
+
+def _fields(place: list[str]) -> list[str]:
+    """Names of the fields of the section at ``place``."""
+    section: type[BaseModel] = Config
+    for part in place:
+        annotation = section.model_fields[part].annotation if part in section.model_fields else Groups
+        section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Groups
+    return sorted(section.model_fields)

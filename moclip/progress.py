@@ -1,0 +1,30 @@
+"""Progress of long work: a bar for a person, a status file for the program that runs the notebooks."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+STATUS_VARIABLE = "MOCLIP_STATUS_FILE"  # set by `moclip reproduce` for the kernels that it starts
+
+
+def track(items: Iterable[T], description: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+    """Iterate over ``items`` and show how far it is.
+
+    By hand (terminal, JupyterLab) this is a tqdm bar. Under `moclip reproduce` nothing is drawn into the notebook,
+    so that executed notebooks stay readable; the state goes to the status file, which the terminal shows.
+    """
+    status = os.environ.get(STATUS_VARIABLE)
+    if status is None:
+        from tqdm.auto import tqdm
+
+        yield from tqdm(items, desc=description, total=total, unit=unit)
+        return
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)  # type: ignore[arg-type]
+    for count, item in enumerate(items):
+        Path(status).write_text(f"{description} {count}/{total if total is not None else '?'}")
+        yield item
+    Path(status).write_text("")

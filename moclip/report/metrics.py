@@ -1,0 +1,104 @@
+"""Accuracies with honest intervals.
+
+Clips of a group come from one source, so they are not independent: the bootstrap resamples groups (class + group), not
+clips. A clip's correctness is averaged over seeds first; seeds are never pooled as extra clips.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+CLIP = ["class_name", "group", "video"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its bootstrap interval, as shares (0..1); ``seed_sd`` is the standard deviation over seeds."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    seeds: int = 1
+    seed_sd: float = float("nan")
+
+
+def per_clip(predictions: pd.DataFrame, dataset: str, system: str) -> pd.Series:
+    """Share of seeds that got a clip right, by (class_name, group, video).
+
+    Parameters
+    ----------
+    predictions : what `moclip.artefacts.load_predictions` returns.
+
+    Raises
+    ------
+    KeyError
+        The system has no predictions on that data set; the message lists those that have.
+    """
+    rows = predictions[(predictions["dataset"] == dataset) & (predictions["system"] == system)]
+    if rows.empty:
+        there = predictions.loc[predictions["dataset"] == dataset, "system"].unique()
+        raise KeyError(f"no predictions of {system!r} on {dataset!r}; there are: {', '.join(sorted(there))}")
+    return rows.groupby(CLIP)["correct"].mean()
+
+
+def accuracy(predictions: pd.DataFrame, dataset: str, system: str, resamples: int, confidence: float) -> Estimate:
+    """Top-1 accuracy with a group-bootstrap interval."""
+    clips = per_clip(predictions, dataset, system)
+    rows = predictions[(predictions["dataset"] == dataset) & (predictions["system"] == system)]
+    by_seed = rows.groupby("seed")["correct"].mean()
+    low, high = _interval(clips, resamples, confidence)
+    return Estimate(float(clips.mean()), low, high, len(clips), len(by_seed), float(by_seed.std()))
+
+
+def difference(
+    predictions: pd.DataFrame, dataset: str, system: str, other: str, resamples: int, confidence: float
+) -> Estimate:
+    """Accuracy of ``system`` minus accuracy of ``other`` on the same clips, with a paired group-bootstrap interval."""
+    one, two = per_clip(predictions, dataset, system), per_clip(predictions, dataset, other)
+    if not one.index.equals(two.index):
+        missing = one.index.symmetric_difference(two.index)
+        raise ValueError(f"{system} and {other} were not tested on the same clips of {dataset}: {list(missing[:3])}")
+    gap = one - two
+    low, high = _interval(gap, resamples, confidence)
+    return Estimate(float(gap.mean()), low, high, len(gap))
+
+
+def mcnemar(predictions: pd.DataFrame, dataset: str, system: str, other: str) -> float:
+    """Exact McNemar p-value of the first seed of each system.
+
+    It takes clips for independent, which clips of a group are not: read it beside the interval, not instead of it.
+    """
+    rows = predictions[predictions["dataset"] == dataset]
+    right = {}
+    for name in (system, other):
+        own = rows[rows["system"] == name]
+        right[name] = own[own["seed"] == own["seed"].min()].set_index("video")["correct"]
+    one, two = right[system].align(right[other], join="inner")
+    mended, broken = int((one & ~two).sum()), int((~one & two).sum())
+    return float(stats.binomtest(mended, mended + broken).pvalue) if mended + broken else 1.0
+
+
+def _interval(clips: pd.Series, resamples: int, confidence: float) -> tuple[float, float]:
+    """Percentile interval of the mean of ``clips``, groups resampled whole."""
+    groups = clips.groupby(level=["class_name", "group"]).agg(["sum", "count"])
+    if len(groups) < 2:
+        return float("nan"), float("nan")  # one group says nothing about others
+
+    def ratio(total: np.ndarray, count: np.ndarray, axis: int = -1) -> np.ndarray:
+        return total.sum(axis=axis) / count.sum(axis=axis)
+
+    result = stats.bootstrap(
+        (groups["sum"].to_numpy(float), groups["count"].to_numpy(float)),
+        ratio,
+        paired=True,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=1000,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

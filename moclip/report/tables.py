@@ -1,0 +1,126 @@
+"""Tables: one data frame, written as CSV, Markdown and LaTeX."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from moclip.artefacts import save_csv
+from moclip.paths import atomic_path
+from moclip.report import metrics
+
+
+def save_table(folder: Path, name: str, table: pd.DataFrame, caption: str) -> None:
+    """Write ``<name>.csv``, ``.md`` and ``.tex``.
+
+    Parameters
+    ----------
+    caption : says what data the numbers come from; stands above the Markdown table and in the LaTeX one.
+    """
+    save_csv(folder / f"{name}.csv", table)
+    shown = table.map(_shown)
+    with atomic_path(folder / f"{name}.md") as temporary:
+        temporary.write_text(f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n")
+    styled = shown.rename(columns=_latex).style.format(escape="latex").hide(axis="index")
+    with atomic_path(folder / f"{name}.tex") as temporary:
+        temporary.write_text(styled.to_latex(hrules=True, caption=_latex(caption), label=f"tab:{name}"))
+
+
+def results(predictions: pd.DataFrame, resamples: int, confidence: float) -> pd.DataFrame:
+    """Accuracy of every system on every data set.
+
+    Parameters
+    ----------
+    predictions : `moclip.artefacts.load_predictions`.
+
+    Returns
+    -------
+    DataFrame
+        Columns dataset, system, accuracy, low, high (shares), seed_sd, n_test, n_train, views, seeds, protocol, data.
+    """
+    rows = []
+    for (dataset, system), own in predictions.groupby(["dataset", "system"], sort=False):
+        estimate = metrics.accuracy(predictions, str(dataset), str(system), resamples, confidence)
+        rows.append(
+            {
+                "dataset": dataset,
+                "system": system,
+                "accuracy": round(estimate.value, 4),
+                "low": round(estimate.low, 4),
+                "high": round(estimate.high, 4),
+                "seed_sd": round(estimate.seed_sd, 4),
+                "n_test": estimate.n,
+                "n_train": own["n_train"].iloc[0],
+                "views": own["views"].iloc[0],
+                "seeds": estimate.seeds,
+                "protocol": own["protocol"].iloc[0],
+                "data": own["data"].iloc[0],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def differences(
+    predictions: pd.DataFrame, dataset: str, system: str, others: Sequence[str], resamples: int, confidence: float
+) -> pd.DataFrame:
+    """``system`` against each of ``others`` on the same clips: difference, interval, McNemar's p."""
+    rows = []
+    for other in others:
+        gap = metrics.difference(predictions, dataset, system, other, resamples, confidence)
+        rows.append(
+            {
+                "dataset": dataset,
+                "system": system,
+                "minus": other,
+                "difference": round(gap.value, 4),
+                "low": round(gap.low, 4),
+                "high": round(gap.high, 4),
+                "n_test": gap.n,
+                "mcnemar_p": round(metrics.mcnemar(predictions, dataset, system, other), 6),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def reading(row: Mapping[str, Any], memory: Mapping[str, float], margin: float = 0.03) -> str:
+    """What a difference and its interval say, in words.
+
+    Parameters
+    ----------
+    row : a row of `differences`.
+    memory : accuracy of the motion head on ``training clips`` and ``test clips``, and ``chance``: where fusion loses to
+        a system without motion, this says how far the motion features carry over.
+    margin : differences whose interval stays within it count as none.
+    """
+    if -margin <= row["low"] and row["high"] <= margin:
+        return f"no difference beyond {100 * margin:g} points"
+    if row["low"] > 0:
+        return f"{row['system']} is better"
+    if row["high"] >= 0:
+        return "not distinguishable at this size"
+    if row["minus"] != "appearance_head":
+        return f"{row['minus']} is better"
+    return (
+        f"appearance_head is better: motion features fit the training clips and do not carry over (motion head "
+        f"{percent(memory['training clips'])} % on training clips, {percent(memory['test clips'])} % on test clips, "
+        f"chance {percent(memory['chance'])} %)"
+    )
+
+
+def percent(value: float, low: float | None = None, high: float | None = None) -> str:
+    """``62.1 [56.0, 68.2]`` from shares; blank where there is no number."""
+    if pd.isna(value):
+        return ""
+    interval = "" if low is None or pd.isna(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"  # type: ignore[operator]
+    return f"{100 * value:.1f}{interval}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def _latex(text: str) -> str:
+    return text.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&")

@@ -1,0 +1,283 @@
+"""Run the numbered notebooks in the order of what they need and make, and publish what they made.
+
+The one command: ``moclip reproduce``. What is up to date is skipped and says so (`moclip.records`).
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+import typer
+from tqdm import tqdm
+
+from moclip import paths
+from moclip.config import Config, ConfigError, load_config, merge, nested
+from moclip.notebook import Progress, execute
+from moclip.publish import publish as publish_run
+from moclip.publish import publish_seeds, publishable
+from moclip.records import State, check_made, read_record, signatures, state, write_record
+from moclip.stages import Stage, check_needs, read_stages, select, upstream
+
+Say = Callable[[str], None]
+RESULTS = "tables/results.csv"
+_LINE_EVERY = 20.0  # seconds between status lines where there is no terminal
+
+
+class BusyError(RuntimeError):
+    """Another process is running the same run."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened to a stage: ``ran`` or ``skipped``, with its reasons."""
+
+    stage: Stage
+    ran: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass
+class Job:
+    """A run and everything that its stages are judged by."""
+
+    profile: str
+    overrides: dict[str, Any]
+    config: Config
+    stages: list[Stage]
+    run: Path
+    package: Path = field(default_factory=lambda: Path(__file__).resolve().parent)
+
+    def states(self) -> dict[str, State]:
+        """Every stage's state now, by name."""
+        return {stage.name: state(stage, self.config, self.run, self.package) for stage in self.stages}
+
+
+def plan(
+    profile: str = "quick",
+    overrides: Mapping[str, Any] | None = None,
+    notebooks: Path | None = None,
+    package: Path | None = None,
+) -> Job:
+    """Read the configuration and the notebooks; nothing runs.
+
+    Relative paths among the overrides are the user's: they are made absolute, since notebooks run in their own folder.
+    `notebooks` and `package` are the checkout's unless given (tests).
+    """
+    values = nested(overrides or {})
+    if Path(profile).suffix in {".yaml", ".yml"}:
+        profile = str(Path(profile).expanduser().resolve())
+    for name in ("root", "annotation_path"):
+        if isinstance(values.get("data"), dict) and isinstance(values["data"].get(name), str):
+            values["data"][name] = str(Path(values["data"][name]).expanduser().resolve())
+    config = load_config(profile, values)
+    if config.run != paths.safe_name(config.run) or config.run.startswith("."):
+        raise ConfigError(f"run: a folder's name of letters, digits, '.', '_' and '-' is wanted, found {config.run!r}")
+    stages = read_stages(notebooks or paths.notebooks_dir())
+    job = Job(profile, values, config, stages, paths.run_dir(config.run))
+    job.package = package or job.package
+    return job
+
+
+def reproduce(
+    profile: str = "quick",
+    overrides: Mapping[str, Any] | None = None,
+    only: str | None = None,
+    force: bool = False,
+    publish: bool = True,
+    notebooks: Path | None = None,
+    package: Path | None = None,
+    say: Say = typer.echo,
+) -> list[Outcome]:
+    """Run the notebooks of a profile that are not up to date, then publish tables and figures.
+
+    Parameters
+    ----------
+    profile, overrides : see `moclip.config.load_config`.
+    only : comma-separated beginnings of names (``"03,04"``): run these alone.
+    force : run also what is up to date.
+    publish : copy tables and figures to ``figures/<run>/`` at the end.
+    notebooks, package, say : see `plan`; `say` takes one line for the user.
+
+    Raises
+    ------
+    ConfigError, StageError, BusyError
+        Before anything runs; the message says what to do.
+    NotebookError
+        A notebook failed.
+    """
+    job = plan(profile, overrides, notebooks, package)
+    chosen = select(job.stages, only)
+    with _lock(job.run):
+        outcomes = _run(job, chosen, force, say)
+        if publish:
+            _publish(job, say)
+    return outcomes
+
+
+def seeds(
+    profile: str = "quick",
+    overrides: Mapping[str, Any] | None = None,
+    motion_seeds: Sequence[int] = (0, 1, 2),
+    notebooks: Path | None = None,
+    package: Path | None = None,
+    say: Say = typer.echo,
+) -> list[Path]:
+    """Repeat what ``results.csv`` stands on for several seeds of the motion network, and publish a table of all.
+
+    Each seed is a run of its own, ``<run>-seed<k>``; the profile's own seed is the run itself. Returns the tables'
+    paths.
+    """
+    job = plan(profile, overrides, notebooks, package)
+    runs = {seed: job.run.name if seed == job.config.mv.seed else f"{job.run.name}-seed{seed}" for seed in motion_seeds}
+    only = ",".join(stage.name for stage in upstream(job.stages, RESULTS))
+    for seed, run in runs.items():
+        say(f"motion seed {seed}: run {run}")
+        values = merge(job.overrides, {"run": run, "mv": {"seed": seed}})
+        reproduce(job.profile, values, only=only, publish=False, notebooks=notebooks, package=package, say=say)
+    written = publish_seeds(job.run.name, runs)
+    say(f"published {', '.join(path.name for path in written)} to {written[0].parent}")
+    return written
+
+
+def _run(job: Job, chosen: Sequence[Stage], force: bool, say: Say) -> list[Outcome]:
+    """Run the chosen stages one after the other."""
+    outcomes = []
+    display = Display(say, chosen, _expected(job, chosen, force))
+    for stage in chosen:
+        check_needs(stage, job.stages, job.run)
+        now = state(stage, job.config, job.run, job.package)
+        reasons = ("forced", *now.reasons) if force else now.reasons
+        outcomes.append(Outcome(stage, bool(reasons), reasons))
+        if not reasons:
+            display.skipped(stage)
+            continue
+        with display.running(stage, reasons):
+            _run_stage(job, stage, now, display.update)
+    return outcomes
+
+
+def _run_stage(job: Job, stage: Stage, now: State, report: Callable[[Progress], None]) -> None:
+    copy = job.run / "notebooks" / stage.path.name
+    before = signatures(stage, job.run)
+    start = time.monotonic()
+    execute(stage.path, copy, {"profile": job.profile, "overrides": job.overrides}, job.package, report)
+    check_made(stage, job.run, before)
+    # Recorded is what the stage was started with: an edit made while it ran gives another key, so that it runs again.
+    write_record(stage, job.run, job.config.profile, now.components, time.monotonic() - start)
+
+
+def _expected(job: Job, chosen: Sequence[Stage], force: bool) -> dict[str, float | None]:
+    """Seconds that each chosen stage will take: 0 where it will be skipped, None where nobody knows."""
+    states = job.states()
+    rerun: set[str] = set()
+    expected: dict[str, float | None] = {}
+    made_anew: set[str] = set()
+    for stage in chosen:
+        expected[stage.name] = 0.0
+        if force or states[stage.name].reasons or made_anew & set(stage.needs):
+            rerun.add(stage.name)
+            made_anew.update(stage.makes)
+            record = read_record(stage, job.run)
+            expected[stage.name] = record["seconds"] if record else stage.seconds.get(job.config.profile)
+    return expected
+
+
+def _publish(job: Job, say: Say) -> None:
+    """Publish, unless that would put tables of different states of the code side by side."""
+    stale = {name: now.reasons for name, now in job.states().items() if now.reasons}
+    if stale:
+        say(f"not published: {'; '.join(f'{name} is out of date ({brief(why)})' for name, why in stale.items())}")
+    elif not publishable(job.run.name):
+        say("nothing to publish: the notebooks made no tables or figures")
+    else:
+        changed = publish_run(job.run.name)
+        number = f"files changed: {len(changed)}" if changed else "unchanged"
+        say(f"published to {paths.figures_dir(job.run.name)} ({number})")
+
+
+@contextmanager
+def _lock(run: Path) -> Iterator[None]:
+    """Hold the run; the system lets go of it when this process ends, however it ends."""
+    run.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(run / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise BusyError(
+            f"{run} is being written by another `moclip reproduce`; wait for it, or choose another name: -p run=NAME"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def brief(reasons: Sequence[str], most: int = 3) -> str:
+    """The first reasons and how many more there are."""
+    more = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
+    return "; ".join(reasons[:most]) + more
+
+
+def clock(seconds: float) -> str:
+    """``45 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class Display:
+    """What the user sees: on a terminal a line that changes, elsewhere plain lines now and then."""
+
+    def __init__(self, say: Say, stages: Sequence[Stage], expected: Mapping[str, float | None]) -> None:
+        self.live = sys.stderr.isatty()
+        self.say = (lambda line: tqdm.write(line)) if self.live and say is typer.echo else say
+        self.names = [stage.name for stage in stages]
+        self.expected = expected
+        self.bar: tqdm | None = None
+
+    def _place(self, stage: Stage) -> str:
+        return f"[{self.names.index(stage.name) + 1}/{len(self.names)}] {stage.name}"
+
+    def skipped(self, stage: Stage) -> None:
+        """Say that a stage is up to date."""
+        self.say(f"{self._place(stage)}: unchanged, skipped")
+
+    @contextmanager
+    def running(self, stage: Stage, reasons: Sequence[str]) -> Iterator[None]:
+        """Say that a stage starts, and that it is done."""
+        self.stage, self.start = stage, time.monotonic()
+        self.spoken = self.start
+        self.say(f"{self._place(stage)}: running ({brief(reasons)}){self._left()}")
+        self.bar = tqdm(total=1, bar_format="{desc}", leave=False, dynamic_ncols=True) if self.live else None
+        try:
+            yield
+        finally:
+            if self.bar is not None:
+                self.bar.close()
+        self.say(f"{self._place(stage)}: done in {clock(time.monotonic() - self.start)}")
+
+    def update(self, progress: Progress) -> None:
+        """Show where the running notebook is."""
+        elapsed = time.monotonic() - self.start
+        parts = [f"cell {progress.cell}/{progress.cells}", progress.status, clock(elapsed)]
+        line = f"{self._place(self.stage)}: {' · '.join(part for part in parts if part)}{self._left()}"
+        if self.bar is not None:
+            self.bar.set_description_str(line)
+        elif time.monotonic() - self.spoken >= _LINE_EVERY:
+            self.spoken = time.monotonic()
+            self.say(line)
+
+    def _left(self) -> str:
+        """``, about 3 min 05 s left`` for all that is still to run, where it is known."""
+        later = [self.expected[name] for name in self.names[self.names.index(self.stage.name) + 1 :]]
+        this = self.expected[self.stage.name]
+        if this is None or None in later:
+            return ""
+        left = max(this - (time.monotonic() - self.start), 0) + sum(seconds or 0 for seconds in later)
+        return f", about {clock(left)} left" if left >= 1 else ""

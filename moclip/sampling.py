@@ -1,0 +1,33 @@
+"""Which frames: TSN's sparse sampling (Wang et al. 2018, section 3.1).
+
+A clip's n candidates (the frames that carry motion: I-frames have none) are cut into S equal segments. Training draws
+one at random from each, testing takes the middle of each. Segments may share a frame where n < S; nothing is dropped.
+"""
+
+import numpy as np
+
+
+def random_segments(count: int, segments: int, rng: np.random.Generator) -> np.ndarray:
+    """One random index from each of ``segments`` equal parts of ``range(count)``: int64 (S,), ascending.
+
+    Raises
+    ------
+    ValueError
+        ``count`` is 0: there is nothing to draw from.
+    """
+    edges = _edges(count, segments)
+    # Real-valued edges, so that every index is as likely as every other, whether or not S divides n.
+    drawn = edges[:-1] + rng.random(segments) * np.diff(edges)
+    return np.minimum(np.floor(drawn).astype(np.int64), count - 1)
+
+
+def centre_segments(count: int, segments: int) -> np.ndarray:
+    """The middle index of each of ``segments`` equal parts of ``range(count)``: int64 (S,), ascending."""
+    edges = _edges(count, segments)
+    return np.floor((edges[:-1] + edges[1:]) / 2).astype(np.int64)
+
+
+def _edges(count: int, segments: int) -> np.ndarray:
+    if count < 1 or segments < 1:
+        raise ValueError(f"cannot draw {segments} segments from {count} frames with motion")
+    return np.linspace(0, count, segments + 1)

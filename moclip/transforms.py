@@ -1,0 +1,113 @@
+"""How a motion field becomes a network's input: units, flip, 8-bit scaling, crop.
+
+Everything works on batches, on any device. Fields are (N, 2, H, W), channel 0 is x (+ right), channel 1 is y (+ down),
+value = destination minus source.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+REFERENCE_WIDTH, REFERENCE_FPS = 340, 25  # the format for which the paper's bound of 20 pixels was chosen
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """From stored vectors to network units. It is stored in every checkpoint, and checked when one is loaded.
+
+    Attributes
+    ----------
+    units : ``pixels`` of the video itself, or ``equivalent``: what the displacement would be in a video 340 pixels
+        wide, in 1/25 s.
+    bound : displacement that maps to the end of the 8-bit range; larger ones saturate.
+    """
+
+    units: str = "pixels"
+    bound: float = 20.0
+
+    def factor(self, width: int, fps: float) -> float:
+        """What a displacement in pixels a frame is multiplied by."""
+        if self.units == "pixels":
+            return 1.0
+        if self.units == "equivalent":
+            return (REFERENCE_WIDTH / width) * (fps / REFERENCE_FPS)
+        raise ValueError(f"units are 'pixels' or 'equivalent', not {self.units!r}")
+
+
+def expand(grids: Tensor, block: int, height: int, width: int) -> Tensor:
+    """Block grids to pixel fields: (N, gh, gw, 2) -> float32 (N, 2, height, width), a block's vector at its pixels."""
+    fields = grids.permute(0, 3, 1, 2).float()
+    return fields.repeat_interleave(block, 2).repeat_interleave(block, 3)[:, :, :height, :width]
+
+
+def flip(fields: Tensor, which: Tensor) -> Tensor:
+    """Mirror left and right where ``which`` (N,) is True: the columns change sides and x changes its sign.
+
+    In pixel units, before quantising: there the mirror image is exact, and flipping twice changes nothing.
+    """
+    mirrored = fields.flip(-1) * torch.tensor([-1.0, 1.0], device=fields.device).view(1, 2, 1, 1)
+    return torch.where(which.view(-1, 1, 1, 1), mirrored, fields)
+
+
+def quantise(fields: Tensor, bound: float = 20.0) -> Tensor:
+    """The paper's scaling, section II-A: pixels -> 8 bit -> [-0.5, 0.5].
+
+    v * 127.5 / bound is truncated toward zero, moved by 128 and clipped to 0..255, then divided by 255, minus 0.5. No
+    motion becomes 128 / 255 - 0.5 = 0.002, not 0.
+    """
+    return (torch.trunc(fields * (127.5 / bound)) + 128).clamp_(0, 255) / 255 - 0.5
+
+
+def saturated(fields: Tensor, bound: float = 20.0) -> float:
+    """Share of vectors with a component beyond ``bound``."""
+    return float((fields.abs() > bound).any(dim=1).float().mean())
+
+
+def centre_box(height: int, width: int, crop: float) -> np.ndarray:
+    """The centre crop: float32 (4,) left, top, width, height in pixels; its side is ``crop`` times the shorter side."""
+    side = crop * min(height, width)
+    return np.array([(width - side) / 2, (height - side) / 2, side, side], np.float32)
+
+
+def random_box(height: int, width: int, scales: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+    """TSN's multi-scale crop: float32 (4,) left, top, width, height in pixels.
+
+    Width and height are drawn from ``scales`` times the shorter side, at most one step apart in the list; the place is
+    one of 13 fixed ones (corners, middles of the edges and quarters, centre).
+    """
+    first = int(rng.integers(len(scales)))
+    second = int(rng.integers(max(first - 1, 0), min(first + 2, len(scales))))
+    box_width, box_height = (scales[step] * min(height, width) for step in (first, second))
+    places = [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)]
+    across, down = places[int(rng.integers(len(places)))]
+    return np.array(
+        [(width - box_width) * across / 4, (height - box_height) * down / 4, box_width, box_height], np.float32
+    )
+
+
+def crop_resize(fields: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Cut a box from each field and resize it, bilinearly.
+
+    Parameters
+    ----------
+    fields : (N, 2, H, W).
+    boxes : (N, 4) left, top, width, height in pixels.
+    size : side of the result. Magnitudes are not rescaled, as in TSN.
+
+    Returns
+    -------
+    Tensor
+        (N, 2, size, size).
+    """
+    height, width = fields.shape[-2:]
+    left, top, box_width, box_height = boxes.to(fields.dtype).unbind(1)
+    theta = fields.new_zeros(len(fields), 2, 3)
+    theta[:, 0, 0] = box_width / width
+    theta[:, 0, 2] = (2 * left + box_width) / width - 1
+    theta[:, 1, 1] = box_height / height
+    theta[:, 1, 2] = (2 * top + box_height) / height - 1
+    where = F.affine_grid(theta, [len(fields), 2, size, size], align_corners=False)
+    return F.grid_sample(fields, where, mode="bilinear", padding_mode="border", align_corners=False)

@@ -1,0 +1,21 @@
+"""Everything about video files; the only room that knows PyAV."""
+
+from moclip.video.errors import VideoError
+from moclip.video.frames import read_frames
+from moclip.video.motion import Motion, read_motion
+from moclip.video.probe import VideoInfo, probe
+from moclip.video.store import load_motion, save_motion
+from moclip.video.transcode import encode, transcode
+
+__all__ = [
+    "Motion",
+    "VideoError",
+    "VideoInfo",
+    "encode",
+    "load_motion",
+    "probe",
+    "read_frames",
+    "read_motion",
+    "save_motion",
+    "transcode",
+]

@@ -1,0 +1,195 @@
+"""Write video: frames into a file, and any video into the stream that CoViAR reads.
+
+Both writers use one encoder thread, no B-frames, one reference frame and a fixed distance of I-frames, so that every
+motion vector of a P-frame points into the frame before it, and the same frames give the same bytes.
+"""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.video.frame import PictureType
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
+
+from moclip.paths import atomic_path
+from moclip.video.errors import VideoError
+from moclip.video.probe import decode_all, frame_rate, open_video
+
+QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: units of its rate control a quantiser step
+QUALITY = {"mpeg4": 5, "libx264": 23}
+# What ffmpeg does of itself with a phone's rotation tag (degrees counter-clockwise).
+_UPRIGHT = {-90: [("transpose", "clock")], 90: [("transpose", "cclock")]}
+_UPRIGHT |= {180: [("hflip", ""), ("vflip", "")], -180: [("hflip", ""), ("vflip", "")]}
+CONTAINERS = {".mp4": "mp4", ".avi": "avi", ".m4v": "m4v"}  # FFmpeg's "m4v" writes the bare elementary stream
+
+
+def encode(
+    frames: Iterable[np.ndarray],
+    path: Path | str,
+    *,
+    fps: float = 25.0,
+    codec: str = "mpeg4",
+    gop: int = 12,
+    quality: int | None = None,
+) -> None:
+    """Write RGB frames to a video whose motion can be read back.
+
+    Parameters
+    ----------
+    frames : iterable of uint8 (H, W, 3)
+        RGB, all of one size; H and W even, since colour is stored at half resolution.
+    path : path-like
+        ``.mp4`` and ``.avi`` are containers, ``.m4v`` is the raw MPEG-4 elementary stream (codec ``mpeg4`` only).
+        Written to a temporary name and renamed.
+    fps : float
+        Frames a second.
+    codec : {"mpeg4", "libx264"}
+        MPEG-4 part 2 (vectors of 16x16 blocks, half a pixel fine) or H.264 (blocks down to 4x4, a quarter).
+    gop : int
+        Every ``gop``-th frame is an I-frame, and no other (x264 inserts none at scene cuts).
+    quality : int, optional
+        ``mpeg4``: constant quantiser, 1 (best) to 31, default 5. ``libx264``: CRF, 0 (lossless) to 51, default 23.
+
+    Raises
+    ------
+    ValueError
+        No frames, frames of the wrong shape, type or an odd size, an unknown codec or suffix, quality out of range.
+    """
+    if codec not in QUALITY:
+        raise ValueError(f"codec {codec!r} is not one of {', '.join(QUALITY)}")
+    path = Path(path)
+    container = CONTAINERS.get(path.suffix.lower())
+    if container is None or (container == "m4v" and codec != "mpeg4"):
+        raise ValueError(f"{path.name}: cannot write {codec} there; use .mp4 or .avi, or .m4v with mpeg4")
+    options = _options(codec, gop, QUALITY[codec] if quality is None else quality)
+    _write(_to_yuv(frames), path, container, codec, _rational(fps), options)
+
+
+def transcode(
+    src: Path | str, dst: Path | str, *, width: int = 340, height: int = 256, gop: int = 12, quality: int = 1
+) -> None:
+    """Re-encode a video into CoViAR's format: a raw MPEG-4 part 2 elementary stream, whatever ``dst`` is called.
+
+    The same as ``ffmpeg -i SRC -vf scale=W:H,setsar=1:1 -q:v 1 -c:v mpeg4 -f rawvideo DST`` (CoViAR's own line), but
+    that every decoded frame is kept: where time stamps are uneven, ffmpeg doubles and drops frames to even them out.
+
+    Parameters
+    ----------
+    src, dst : path-like
+    width, height : int
+        Size of the result in pixels; aspect is not kept (bicubic, square pixels).
+    gop : int
+        Distance of I-frames.
+    quality : int
+        ffmpeg's ``-q:v``, 1 to 31. The quantiser never goes below 2, as in ffmpeg, whose ``qmin`` is 2: with 1 the
+        search for vectors is tuned for quantiser 1 and the picture is coded with 2.
+
+    Raises
+    ------
+    VideoError
+        The source is missing, is no video, or breaks off.
+    """
+    options = _options("mpeg4", gop, quality) | {"qmin": "2"}
+    with open_video(src) as (container, stream):
+        rate = frame_rate(stream) or Fraction(25)
+        frames = _scaled(decode_all(container, stream, src), width, height)
+        _write(frames, Path(dst), "m4v", "mpeg4", _rational(float(rate)), options, source=src)
+
+
+def _options(codec: str, gop: int, quality: int) -> dict[str, str]:
+    highest = 31 if codec == "mpeg4" else 51
+    lowest = 1 if codec == "mpeg4" else 0
+    if not lowest <= quality <= highest:
+        raise ValueError(f"quality {quality} of {codec} must lie in {lowest}..{highest}")
+    if gop < 1:
+        raise ValueError(f"gop must be at least 1, not {gop}")
+    common = {"g": str(gop), "bf": "0", "flags": "+bitexact"}
+    if codec == "libx264":
+        fixed = {"sc_threshold": "0", "keyint_min": str(gop), "refs": "1", "weightp": "0", "threads": "1"}
+        return common | fixed | {"crf": str(quality), "preset": "medium"}
+    # ffmpeg's -q:v travels in each frame's quality field, which PyAV does not set. A rate control with no room to
+    # move does the same: lmin = lmax pins lambda, and i_qfactor=1 keeps it from favouring I-frames.
+    pinned = str(quality * QP2LAMBDA)
+    return common | {"qmin": str(quality), "qmax": "31", "lmin": pinned, "lmax": pinned, "i_qfactor": "1"}
+
+
+def _to_yuv(frames: Iterable[np.ndarray]) -> Iterator[av.VideoFrame]:
+    """RGB arrays as YUV 4:2:0 frames, checked."""
+    size: tuple[int, ...] | None = None
+    for array in frames:
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise ValueError(f"a frame must be uint8 (H, W, 3), not {array.dtype} {array.shape}")
+        if size is None:
+            size = array.shape
+            if size[0] % 2 or size[1] % 2:
+                raise ValueError(f"frame size {size[1]}x{size[0]} is odd; crop or pad to even sides")
+        elif array.shape != size:
+            raise ValueError(f"a frame of shape {array.shape} follows frames of shape {size}")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
+        yield frame.reformat(format="yuv420p", interpolation=Interpolation.BICUBIC)
+
+
+def _scaled(frames: Iterable[av.VideoFrame], width: int, height: int) -> Iterator[av.VideoFrame]:
+    """Frames through ffmpeg's own filters; the graph is made anew where the input changes."""
+    graph: av.filter.Graph | None = None
+    described = ""
+    for frame in frames:
+        source = (
+            f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/25"
+            f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
+        )
+        if graph is None or described != f"{source} {frame.rotation}":
+            described = f"{source} {frame.rotation}"
+            graph = av.filter.Graph()
+            nodes = [
+                graph.add("buffer", source),
+                *[graph.add(*node) for node in _UPRIGHT.get(frame.rotation, [])],
+                graph.add("scale", f"{width}:{height}:flags=bicubic"),
+                graph.add("setsar", "1:1"),
+                graph.add("format", "yuv420p"),
+                graph.add("buffersink"),
+            ]
+            graph.link_nodes(*nodes).configure()
+        graph.vpush(frame)
+        yield graph.vpull()
+
+
+def _write(
+    frames: Iterable[av.VideoFrame],
+    path: Path,
+    container: str,
+    codec: str,
+    rate: Fraction,
+    options: dict[str, str],
+    source: Path | str | None = None,
+) -> None:
+    """Encode and mux YUV frames; ``source`` is the file to name when there are none."""
+    stream: VideoStream | None = None
+    with (
+        atomic_path(path) as temporary,
+        av.open(str(temporary), "w", format=container, options={"fflags": "+bitexact"}) as out,
+    ):
+        for index, frame in enumerate(frames):
+            if stream is None:
+                stream = cast(VideoStream, out.add_stream(codec, rate=rate, options=options))
+                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+                stream.codec_context.thread_count = 1
+            frame.pts, frame.time_base = index, 1 / rate
+            frame.pict_type = PictureType.NONE  # a decoded frame brings its old type, which would be forced
+            out.mux(stream.encode(frame))
+        if stream is None:
+            raise VideoError(source, "no frames in it") if source else ValueError(f"no frames to write to {path}")
+        out.mux(stream.encode())
+
+
+def _rational(fps: float) -> Fraction:
+    """``fps`` as a fraction that MPEG-4 can hold: its clock ticks at most 65,535 times a second."""
+    for denominator in (1001, 100, 10, 1):
+        rate = Fraction(fps).limit_denominator(denominator)
+        if 0 < rate.numerator <= 65535:
+            return rate
+    raise ValueError(f"fps must lie in 0.001..65535, not {fps}")

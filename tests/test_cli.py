@@ -1,0 +1,135 @@
+"""The command: quick, and with messages instead of tracebacks."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import moclip
+from moclip import cli, doctor, paths
+
+HEAVY = ("torch", "av", "timm", "transformers", "papermill", "pandas", "lightning")
+
+
+def fresh(code: str) -> str:
+    """Output of code in a new interpreter; its error output on failure."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def moclip_command(monkeypatch, capsys, tmp_path):
+    """Call the command in this process; returns exit code, output, error output."""
+    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["moclip", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import moclip; dir(moclip); moclip.load_config; moclip.paths",
+        "import sys; sys.argv = ['moclip', '--help']\nimport moclip.cli\n"
+        "try: moclip.cli.main()\nexcept SystemExit as end: assert not end.code",
+    ],
+)
+def test_nothing_heavy_is_loaded(code):
+    assert fresh(f"{code}\nimport sys; print([m for m in {HEAVY} if m in sys.modules])").endswith("[]\n")
+
+
+def test_help_answers_at_once():
+    fresh("import moclip.cli")  # compiled, in the disk's cache
+    start = time.monotonic()
+    text = subprocess.run([sys.executable, "-m", "moclip", "--help"], capture_output=True, text=True, check=True,
+                          cwd=Path(__file__).parents[1]).stdout  # fmt: skip
+    # the promise is a second on a quiet machine; heavy imports, which this guards against, take five and more
+    assert time.monotonic() - start < 3
+    assert all(word in text for word in ("doctor", "reproduce", "figures", "seeds"))
+
+
+@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds"])
+def test_each_command_teaches_by_an_example(moclip_command, name):
+    code, out, _ = moclip_command(name, "--help")
+    assert code == 0 and f"Example: moclip {name}" in out
+
+
+def test_version(moclip_command):
+    assert moclip_command("--version") == (0, f"moclip {moclip.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["reproduce", "--list", "-p", "mv.epoch=3"], "unknown key 'mv.epoch' (did you mean 'epochs'?)"),
+        (["reproduce", "-p", "mv.epochs"], "an override is KEY=VALUE"),
+        (["reproduce", "--list", "-p", "run=../x"], "found '../x'"),
+        (["reproduce", "--profile", "quik"], "did you mean 'quick'?"),
+        (["figures", "--profile", "smoke"], "nothing to publish"),
+        (["seeds", "--seeds", "0,one"], "--seeds takes whole numbers"),
+        (["reproduce", "--lst"], "--lst"),
+        (["reprodce"], "reprodce"),
+    ],
+)
+def test_mistakes_are_messages(moclip_command, arguments, message):
+    code, _, err = moclip_command(*arguments)
+    assert code == 2 and message in err and "Traceback" not in err
+
+
+def test_a_bug_keeps_its_traceback(moclip_command, monkeypatch):
+    def findings():
+        raise IndexError
+
+    monkeypatch.setattr("moclip.doctor.findings", findings)
+    monkeypatch.setattr(sys, "argv", ["moclip", "doctor"])
+    with pytest.raises(IndexError):
+        cli.main()
+
+
+def test_list_shows_state_and_reason(moclip_command, tmp_path, monkeypatch):
+    from nbformat import v4, write
+
+    parameters = v4.new_code_cell("profile = 'smoke'", metadata={"tags": ["parameters"]})
+    declared = {"title": "A title", "needs": [], "makes": ["tables/a.csv"]}
+    write(v4.new_notebook(cells=[parameters], metadata={"moclip": declared}), tmp_path / "01_a.ipynb")
+    monkeypatch.setattr(paths, "notebooks_dir", lambda: tmp_path)
+    code, out, _ = moclip_command("reproduce", "--list", "--profile", "smoke")
+    assert code == 0 and out == "01_a  to run: not run yet  (A title)\n"
+
+
+def test_doctor(moclip_command, monkeypatch):
+    monkeypatch.setattr(doctor, "device", lambda: doctor.Finding(True, "a device"))
+    monkeypatch.setattr(doctor, "_DECODERS", {"h264": "H.264", "nonsense": "Nonsense"})
+    monkeypatch.setattr(doctor, "_FREE_GB", 1e12)
+    monkeypatch.setattr(doctor, "_OFFLINE", ("no_such_package",))
+    code, out, _ = moclip_command("doctor")
+    assert code == 1
+    for problem in ("PyAV lacks: Nonsense decoder", "GB free", "lacks no_such_package"):
+        line, remedy = out[out.index(problem) :].splitlines()[:2]
+        assert remedy.strip().startswith("-> "), line
+    assert "ok   Python" in out
+
+
+def test_doctor_finds_two_packages_that_provide_clip(monkeypatch):
+    monkeypatch.setattr(doctor.metadata, "packages_distributions", lambda: {"clip": ["clip", "clip-anytorch"]})
+    assert not doctor.clip_provider().good
+    monkeypatch.setattr(doctor.metadata, "packages_distributions", lambda: {"clip": ["clip-anytorch"]})
+    monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
+    assert "setuptools<82" in doctor.clip_provider().remedy
+    monkeypatch.setattr(doctor.metadata, "packages_distributions", dict)
+    assert doctor.clip_provider().good
+
+
+def test_lazy_names_are_where_they_are_said_to_be():
+    assert set(moclip._LAZY) <= set(dir(moclip)) and set(moclip._LAZY) <= set(moclip.__all__)
+    assert moclip.load_config("smoke").profile == "smoke"
+    assert moclip.stages.__name__ == "moclip.stages"
+    assert not hasattr(moclip, "no_such_name")

@@ -1,0 +1,88 @@
+"""Profiles and overrides: what is wrong is refused, and the message says what is possible."""
+
+import pytest
+from pydantic import ValidationError
+
+from moclip.config import ConfigError, load_config, merge, nested, parse_override, profiles
+
+
+@pytest.mark.parametrize("profile", profiles())
+def test_every_profile_loads_and_names_its_run(profile):
+    config = load_config(profile)
+    assert config.profile == config.run == profile
+
+
+def test_smoke_is_quick_with_less():
+    quick, smoke = load_config("quick"), load_config("smoke")
+    assert smoke.encoder == quick.encoder and smoke.mv.backbone == quick.mv.backbone
+    assert smoke.mv.epochs == 1 < quick.mv.epochs and smoke.fusion.seeds == (0,)
+
+
+def test_overrides_dotted_and_nested_are_the_same():
+    dotted = load_config("quick", {"mv.epochs": 3, "data.designs.mixed.test": 2})
+    assert dotted == load_config("quick", {"mv": {"epochs": 3}, "data": {"designs": {"mixed": {"test": 2}}}})
+    assert dotted.mv.epochs == 3 and dotted.mv.lr == load_config("quick").mv.lr
+    assert dotted.data.designs["mixed"].test == 2
+    assert dotted.data.designs["mixed"].train == load_config("quick").data.designs["mixed"].train
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"mv.epoch": 3}, "unknown key 'mv.epoch' .did you mean 'epochs'"),
+        ({"mw": {"epochs": 3}}, "unknown key 'mw'"),
+        ({"data.rot": "x"}, "unknown key 'data.rot' .did you mean 'root'"),
+        ({"data.designs.mixed.tests": 1}, "unknown key 'data.designs.mixed.tests' .did you mean 'test'"),
+        ({"mv.epochs": 0}, "mv.epochs: .*found 0"),
+        ({"mv.epochs": "many"}, "mv.epochs: .*found 'many'"),
+        ({"motion.field": "sum"}, "motion.field: .*found 'sum'"),
+        ({"encoder": 3}, "encoder: .*found 3"),
+    ],
+)
+def test_wrong_overrides(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("quick", overrides)
+
+
+def test_profile_files(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: smoke\nmv: {epochs: 2}\n")
+    config = load_config(str(path))
+    assert (config.profile, config.run, config.mv.epochs, config.mv.input_size) == ("mine", "mine", 2, 32)
+    assert load_config(str(path), {"run": "other"}).run == "other"
+    with pytest.raises(ConfigError, match="no such profile file"):
+        load_config(str(tmp_path / "absent.yaml"))
+    with pytest.raises(ConfigError, match="unknown profile 'quik' .did you mean 'quick'"):
+        load_config("quik")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("mv.epochs=3", {"mv": {"epochs": 3}}),
+        ("data.root=/a=b", {"data": {"root": "/a=b"}}),
+        ("fusion.seeds=[0, 1]", {"fusion": {"seeds": [0, 1]}}),
+        ("data.reencode=true", {"data": {"reencode": True}}),
+        ("data.root=", {"data": {"root": None}}),
+    ],
+)
+def test_parse_override(text, value):
+    assert parse_override(text) == value
+
+
+@pytest.mark.parametrize("text", ["mv.epochs", "=3", ""])
+def test_parse_override_refuses(text):
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        parse_override(text)
+
+
+def test_merge_leaves_its_arguments_alone():
+    below = {"a": {"x": 1, "y": 2}, "b": 1}
+    assert merge(below, {"a": {"y": 3}}) == {"a": {"x": 1, "y": 3}, "b": 1}
+    assert below == {"a": {"x": 1, "y": 2}, "b": 1}
+    assert nested({"a.b": 1, "a": {"c": 2}}) == {"a": {"b": 1, "c": 2}}
+
+
+def test_values_do_not_change_after_loading():
+    with pytest.raises(ValidationError, match="frozen"):
+        load_config("quick").mv.epochs = 3  # type: ignore[misc]

@@ -1,0 +1,31 @@
+"""Work on many files: processes or any executor, failures at the end, nothing else lost."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moclip.parallel import ClipsError, for_each_file
+from moclip.video import encode, probe, transcode
+
+
+@pytest.mark.parametrize("own_executor", [False, True])
+def test_a_bad_file_is_reported_and_the_others_are_done(tmp_path: Path, own_executor: bool) -> None:
+    for name in "ac":
+        encode(np.zeros((3, 32, 48, 3), np.uint8), tmp_path / f"{name}.mp4")
+    (tmp_path / "b.mp4").write_bytes(b"")
+    jobs = [(tmp_path / f"{name}.mp4", tmp_path / f"{name}.m4v") for name in "abc"]
+    with (
+        ThreadPoolExecutor(2) as executor,
+        pytest.raises(ClipsError, match=r"1 of 3 clips failed(.|\n)*b\.mp4") as caught,
+    ):
+        for_each_file(transcode, jobs, "test", workers=1, executor=executor if own_executor else None)
+    assert [path for path, _ in caught.value.failures] == [tmp_path / "b.mp4"]
+    assert probe(tmp_path / "a.m4v").frames == probe(tmp_path / "c.m4v").frames == 3
+    assert not (tmp_path / "b.m4v").exists()
+
+
+def test_no_jobs_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moclip.parallel.ProcessPoolExecutor", None)
+    for_each_file(transcode, [], "test")

@@ -1,0 +1,314 @@
+"""The runner: with real kernels where the kernel matters, with a stand-in for it elsewhere."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from moclip import paths
+from moclip.notebook import NotebookError, Progress
+from moclip.publish import PublishError, publish
+from moclip.reproduce import BusyError, Display, _lock, clock, reproduce, seeds
+from moclip.stages import StageError
+
+ROOT = Path(__file__).parents[1]
+
+# Runs the `moclip` command on the test's notebooks, in a process that can be killed.
+DRIVER = """
+import sys
+from pathlib import Path
+import moclip.paths
+moclip.paths.notebooks_dir = lambda: Path({notebooks!r})
+from moclip.cli import main
+sys.argv = ["moclip", *{arguments!r}]
+main()
+"""
+
+FIRST = """
+import os, sys
+from pathlib import Path
+import moclip
+from moclip.config import load_config
+from moclip.paths import run_dir
+config = load_config(profile, overrides)
+run = run_dir(config.run)
+(run / "tables").mkdir(exist_ok=True, parents=True)
+(run / "tables" / "first.csv").write_text(f"epochs\\n{config.mv.epochs}\\n")
+seen = [os.environ.get(name) for name in ("MPLBACKEND", "MALLOC_TOP_PAD_")]
+print(sys.executable, os.getcwd(), moclip.__file__, *seen, sep="|")
+"""
+
+SECOND = """
+from moclip.config import load_config
+from moclip.paths import run_dir
+run = run_dir(load_config(profile, overrides).run)
+text = (run / "tables" / "first.csv").read_text()
+(run / "tables" / "results.csv").write_text("dataset,system,accuracy\\nd,s,0.5")
+"""
+
+SLOW = """
+import os, time
+(run.parent / "pid").write_text(str(os.getpid()))
+while not (run.parent / "go").exists(): time.sleep(0.05)
+"""
+
+
+def write_notebook(folder: Path, name: str, *codes: str, needs: tuple = (), makes: tuple = (), **declared: object):
+    """A notebook with prose, a parameters cell and the given cells."""
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_code_cell('profile = "smoke"\noverrides = {}', metadata={"tags": ["parameters"]}),
+        *(nbformat.v4.new_code_cell(code.strip()) for code in codes),
+    ]
+    metadata = {
+        "moclip": {"needs": list(needs), "makes": list(makes), **declared},
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), folder / f"{name}.ipynb")
+
+
+@pytest.fixture
+def notebooks(tmp_path, monkeypatch):
+    """Two notebooks that need one another's table, in a home of their own."""
+    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MPLBACKEND", "QtAgg")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a killed runner cannot clean up
+    folder = tmp_path / "notebooks"
+    write_notebook(folder, "01_first", FIRST, makes=["tables/first.csv"], config=["mv"])
+    write_notebook(folder, "02_second", SECOND, needs=["tables/first.csv"], makes=["tables/results.csv"], config=["mv"])
+    return folder
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Execute notebooks in this process instead of a kernel; returns the names of those that ran."""
+    ran = []
+
+    def execute(notebook, copy, parameters, package, report):
+        ran.append(notebook.stem)
+        names: dict = {}
+        for cell in nbformat.read(notebook, as_version=4).cells:
+            if cell.cell_type == "code":
+                exec(cell.source, names)
+                names.update(parameters)
+
+    monkeypatch.setattr("moclip.reproduce.execute", execute)
+    return ran
+
+
+def command(notebooks: Path, *arguments: str) -> subprocess.Popen:
+    """The `moclip` command in a process of its own."""
+    code = DRIVER.format(notebooks=str(notebooks), arguments=list(arguments))
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (one that is dead and not yet waited for does not)."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_real_kernels_whatever_the_users_setup(notebooks, tmp_path, monkeypatch):
+    """Runs in order, in this interpreter, past a broken `python3` kernel of the user; skips; publishes."""
+    for place in ("JUPYTER_PATH", "JUPYTER_DATA_DIR"):
+        spec = tmp_path / place / "kernels" / "python3"
+        spec.mkdir(parents=True)
+        (spec / "kernel.json").write_text('{"argv": ["/bin/false"], "display_name": "broken", "language": "python"}')
+        monkeypatch.setenv(place, str(tmp_path / place))
+    lines: list[str] = []
+    options = {"notebooks": notebooks, "say": lines.append}
+    outcomes = reproduce("smoke", {"mv": {"epochs": 3}}, **options)
+    assert [(o.stage.name, o.ran) for o in outcomes] == [("01_first", True), ("02_second", True)]
+    assert os.environ["JUPYTER_PATH"] == str(tmp_path / "JUPYTER_PATH"), "the user's environment is given back"
+
+    run = paths.run_dir("smoke")
+    assert (run / "tables" / "first.csv").read_text() == "epochs\n3\n", "overrides reach the notebook"
+    copy = nbformat.read(run / "notebooks" / "01_first.ipynb", as_version=4)
+    assert copy.metadata.kernelspec.name == "python3", "opens anywhere"
+    seen = next(c.outputs[0].text for c in copy.cells if c.cell_type == "code" and c.outputs).strip().split("|")
+    assert seen[:3] == [sys.executable, str(notebooks), str(ROOT / "moclip" / "__init__.py")]
+    assert "inline" in seen[3] and int(seen[4]) > 0
+    assert (paths.figures_dir("smoke") / "results.csv").is_file()
+    assert any("01_first: running (not run yet)" in line for line in lines)
+
+    lines.clear()
+    assert not any(o.ran for o in reproduce("smoke", {"mv": {"epochs": 3}}, **options))
+    assert lines[:2] == ["[1/2] 01_first: unchanged, skipped", "[2/2] 02_second: unchanged, skipped"]
+
+
+def test_a_failure_names_notebook_cell_and_error_and_leaves_the_copy(notebooks):
+    write_notebook(notebooks, "02_second", "x = 1", "# divide\nx / 0", "y = 2", needs=["tables/first.csv"])
+    process = command(notebooks, "reproduce", "--profile", "smoke")
+    output = process.communicate(timeout=60)[0]
+    copy = paths.run_dir("smoke") / "notebooks" / "02_second.ipynb"
+    assert process.returncode == 1
+    for part in ("02_second.ipynb failed in cell 4 of 5", "# divide", "ZeroDivisionError: division by zero", str(copy)):
+        assert part in output
+    assert "--only 02" in output and "Traceback" not in output and "01_first: done" in output
+    assert "ZeroDivisionError" in copy.read_text()
+    assert not (paths.run_dir("smoke") / "stages" / "02_second.json").exists()
+
+
+def test_a_dead_kernel_is_a_failure_with_its_cell(notebooks):
+    write_notebook(notebooks, "01_first", "import os", "os._exit(9)", makes=["tables/first.csv"])
+    with pytest.raises(NotebookError, match=r"01_first.ipynb failed in cell 4 of 4\n +os._exit\(9\)\n.*DeadKernel"):
+        reproduce("smoke", only="01", notebooks=notebooks, say=lambda line: None)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_stopped_in_the_middle_it_leaves_no_kernel_and_finishes_later(notebooks, in_process, number, code):
+    reproduce("smoke", {"run": "straight"}, notebooks=notebooks, say=lambda line: None)
+    straight = {p.name: p.read_bytes() for p in (paths.run_dir("straight") / "tables").iterdir()}
+
+    write_notebook(notebooks, "02_second", SECOND + SLOW, needs=["tables/first.csv"], makes=["tables/results.csv"])
+    process = command(notebooks, "reproduce", "--profile", "smoke")
+    pid = paths.home() / "runs" / "pid"
+    wait_for(lambda: pid.is_file() and pid.read_text())
+    kernel = int(pid.read_text())
+    assert alive(kernel)
+    process.send_signal(number)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == code
+    assert number == signal.SIGKILL or "goes on where it stopped" in output
+    wait_for(lambda: not alive(kernel), 10)
+
+    in_process.clear()
+    (pid.parent / "go").touch()
+    reproduce("smoke", notebooks=notebooks, say=lambda line: None)
+    assert in_process == ["02_second"], "what was finished is not run again"
+    assert {p.name: p.read_bytes() for p in (paths.run_dir("smoke") / "tables").iterdir()} == straight
+
+
+def test_only_force_and_stale_stages(notebooks, in_process):
+    lines: list[str] = []
+    options = {"notebooks": notebooks, "say": lines.append}
+    with pytest.raises(StageError, match=r"02_second needs 'tables/first.csv'.*01_first makes it"):
+        reproduce("smoke", only="02", **options)
+    reproduce("smoke", only="01", **options)
+    assert in_process == ["01_first"]
+    assert "not published: 02_second is out of date (not run yet)" in lines[-1]
+    assert not paths.figures_dir("smoke").exists()
+    reproduce("smoke", **options)
+    reproduce("smoke", only="02", force=True, **options)
+    assert in_process == ["01_first", "02_second", "02_second"]
+    reproduce("smoke", {"mv": {"epochs": 9}}, only="01", **options)
+    assert "config mv.epochs changed (1 -> 9)" in lines[-1] and "upstream tables/first.csv changed" in lines[-1]
+
+
+def test_an_artefact_not_made_is_an_error(notebooks, in_process):
+    write_notebook(notebooks, "01_first", "x = 1", makes=["tables/first.csv"])
+    with pytest.raises(StageError, match="01_first ran to its end but did not make 'tables/first.csv'"):
+        reproduce("smoke", notebooks=notebooks, say=lambda line: None)
+
+
+def test_a_run_belongs_to_one_process_at_a_time(notebooks, in_process):
+    run = paths.run_dir("smoke")
+    run.mkdir(parents=True)
+    code = f"import filelock, time; lock = filelock.FileLock({str(run / '.lock')!r}); lock.acquire()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"{code}; print(flush=True); time.sleep(99)"], stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    try:
+        with pytest.raises(BusyError, match="another `moclip reproduce`"):
+            reproduce("smoke", notebooks=notebooks, say=lambda line: None)
+    finally:
+        other.kill()  # as a crash would end it
+        other.wait()
+        other.stdout.close()
+    with _lock(run):
+        pass
+    assert not in_process
+
+
+def test_relative_paths_are_the_users(notebooks, in_process, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("extends: smoke\n")
+    write_notebook(
+        notebooks,
+        "01_first",
+        FIRST + "(run / 'tables' / 'first.csv').write_text(str(config.data.root) + profile)",
+        makes=["tables/first.csv"],
+    )
+    reproduce("own.yaml", {"data.root": "clips"}, only="01", notebooks=notebooks, say=lambda line: None)
+    text = (paths.run_dir("own") / "tables" / "first.csv").read_text()
+    assert text == str(tmp_path / "clips") + str(tmp_path / "own.yaml")
+
+
+def test_seeds_are_runs_of_their_own_and_one_table(notebooks, in_process):
+    write_notebook(
+        notebooks,
+        "02_second",
+        SECOND.replace("run = ", "config = load_config(profile, overrides)\nrun = ").replace(
+            'd,s,0.5"', 'd,s," + str(0.5 + config.mv.seed / 10)'
+        ),
+        needs=["tables/first.csv"],
+        makes=["tables/results.csv"],
+    )
+    write_notebook(notebooks, "03_pictures", "1 / 0")  # results.csv does not stand on it
+    seeds("smoke", motion_seeds=(0, 1, 2), notebooks=notebooks, say=lambda line: None)
+    folder = paths.figures_dir("smoke")
+    rows = pd.read_csv(folder / "motion_seeds.csv")
+    assert list(rows.motion_seed) == [0, 1, 2] and list(rows.accuracy) == [0.5, 0.6, 0.7]
+    summary = pd.read_csv(folder / "motion_seeds_summary.csv").iloc[0]
+    assert (summary.system, summary.n) == ("s", 3)
+    assert summary["mean"] == pytest.approx(0.6) and summary["std"] == pytest.approx(0.1)
+    assert sorted(p.name for p in (paths.home() / "runs").iterdir()) == ["smoke", "smoke-seed1", "smoke-seed2"]
+    assert {p.name for p in folder.iterdir()} == {"motion_seeds.csv", "motion_seeds_summary.csv"}
+
+
+def test_publish_writes_what_changed_and_removes_what_it_published(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path))
+    with pytest.raises(PublishError, match="nothing to publish"):
+        publish("r")
+    for name in ("tables/a.csv", "tables/b.tex", "figures/c.png", "tables/notes.txt", "tables/.d.csv"):
+        (tmp_path / "runs" / "r" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "runs" / "r" / name).write_text(name)
+    target = tmp_path / "figures" / "r"
+    target.mkdir(parents=True)
+    (target / "mine.csv").write_text("by hand")
+    assert publish("r") == ["a.csv", "b.tex", "c.png"]
+    before = {path: path.stat().st_mtime_ns for path in target.iterdir()}
+    assert publish("r") == []
+    assert {path: path.stat().st_mtime_ns for path in target.iterdir()} == before
+    (tmp_path / "runs/r/tables/a.csv").write_text("anew")
+    (tmp_path / "runs/r/figures/c.png").unlink()
+    (target / "b.tex").write_text("spoilt")
+    assert publish("r") == ["a.csv", "b.tex", "c.png"]
+    assert {path.name for path in target.iterdir()} == {"a.csv", "b.tex", "mine.csv", "MANIFEST.json"}
+    assert (target / "b.tex").read_text() == "tables/b.tex"
+    assert json.loads((target / "MANIFEST.json").read_text()).keys() == {"a.csv", "b.tex"}
+
+
+def test_status_lines_off_a_terminal(notebooks, monkeypatch):
+    from moclip.stages import read_stages
+
+    lines: list[str] = []
+    stages = read_stages(notebooks)
+    display = Display(lines.append, stages, {"01_first": 100.0, "02_second": 30.0})
+    monkeypatch.setattr("moclip.reproduce._LINE_EVERY", 0.0)
+    with display.running(stages[0], ["notebook changed", "b", "c", "d", "e"]):
+        display.update(Progress(3, 9, "training 2/15"))
+    assert lines[0] == "[1/2] 01_first: running (notebook changed; b; c; and 2 more), about 2 min 10 s left"
+    assert lines[1] == "[1/2] 01_first: cell 3/9 · training 2/15 · 0 s, about 2 min 10 s left"
+    assert lines[2] == "[1/2] 01_first: done in 0 s"
+    assert [clock(s) for s in (0.4, 59.6, 61, 7265)] == ["0 s", "1 min 00 s", "1 min 01 s", "2 h 01 min"]

@@ -1,0 +1,269 @@
+"""Stages: declarations, order, and what makes a stage run again. No kernel is started here."""
+
+import json
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from moclip import closure
+from moclip.config import load_config
+from moclip.records import check_made, read_record, record_path, signatures, state, write_record
+from moclip.stages import StageError, check_needs, matches, read_stages, select, upstream
+
+PACKAGE = Path(__file__).parents[1] / "moclip"
+
+# A package of two floors: `training` and `drawing` stand on `video`, `lonely` on nothing.
+TOY = {
+    "__init__.py": '_LAZY = {"read": "toy.video", "fit": "toy.training"}\n',
+    "video/__init__.py": "from toy.video.reader import read\n",
+    "video/reader.py": "def read(): return 1\n",
+    "video/names.txt": "a\nb\n",
+    "video/README.md": "prose\n",
+    "training.py": "def fit():\n    from .video import reader\n    return reader.read()\n",
+    "drawing.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import toy.training\nimport toy.video\n",
+    "registry.py": 'MODELS = {"net": "toy.training:fit"}\n',
+    "lonely.py": "X = 1\n",
+    "profiles/quick.yaml": "a: 1\n",
+}
+
+
+def notebook(folder: Path, name: str, code: str, prose: str = "# Title", tag: str = "parameters", **declared: object):
+    """Write a notebook with a parameters cell and one cell of code."""
+    cells = [
+        nbformat.v4.new_markdown_cell(prose),
+        nbformat.v4.new_code_cell('profile = "smoke"\noverrides = {}', metadata={"tags": [tag]}),
+        nbformat.v4.new_code_cell(code),
+    ]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    made = nbformat.v4.new_notebook(cells=cells, metadata={"moclip": declared} if declared else {})
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(made, folder / f"{name}.ipynb")
+
+
+class World:
+    """Three notebooks on the toy package; "running" one writes what it makes, without a kernel."""
+
+    def __init__(self, root: Path):
+        self.run, self.package, self.notebooks = root / "run", root / "toy", root / "notebooks"
+        self.run.mkdir()
+        for name, text in TOY.items():
+            self.write(name, text)
+        self.overrides: dict = {"data": {"seed": 0}}
+        self.first("from toy import read")
+        notebook(self.notebooks, "02_train", "import toy\ntoy.fit()", needs=["features/*.bin"], makes=["tables/b.csv"],
+                 config=["mv"])  # fmt: skip
+        notebook(self.notebooks, "03_alone", "import toy.lonely", needs=[], makes=["tables/c.csv"], config=["report"])
+
+    def first(self, code: str, prose: str = "# Title", **more: object):
+        makes = ["features/*.bin"]
+        notebook(self.notebooks, "01_read", code, prose, needs=[], makes=makes, config=["data", "encoder"], **more)
+
+    def write(self, name: str, text: str):
+        path = self.package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def reasons(self) -> dict[str, tuple[str, ...]]:
+        config = load_config("smoke", self.overrides)
+        return {s.name: state(s, config, self.run, self.package).reasons for s in read_stages(self.notebooks)}
+
+    def bring_up_to_date(self, content: str = "") -> list[str]:
+        """Run what has to be run; artefacts differ where `content` does. Returns the names."""
+        ran, config = [], load_config("smoke", self.overrides)
+        for stage in read_stages(self.notebooks):
+            now = state(stage, config, self.run, self.package)
+            if now.reasons:
+                for glob in stage.makes:
+                    path = self.run / glob.replace("*", "one")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(stage.name + content)
+                write_record(stage, self.run, "smoke", now.components, 1.5)
+                ran.append(stage.name)
+        return ran
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path)
+    assert world.bring_up_to_date() == ["01_read", "02_train", "03_alone"]
+    assert world.bring_up_to_date() == []
+    return world
+
+
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [
+        ("video/reader.py", {"01_read", "02_train"}),
+        ("video/names.txt", {"01_read", "02_train"}),
+        ("training.py", {"02_train"}),
+        ("lonely.py", {"03_alone"}),
+        ("__init__.py", {"01_read", "02_train", "03_alone"}),
+        ("drawing.py", set()),
+        ("profiles/quick.yaml", set()),
+        ("video/README.md", set()),
+        ("../README.md", set()),
+    ],
+)
+def test_an_edit_reruns_what_stands_on_it_and_only_that(world, file, stale):
+    path = world.package / file
+    path.write_text((path.read_text() if path.exists() else "") + "\n# edited\n")
+    reasons = world.reasons()
+    assert {name for name, why in reasons.items() if why} == stale
+    name = path.resolve().relative_to(world.package.parent).as_posix()
+    assert all(reasons[stage] == (f"{name} changed",) for stage in stale)
+
+
+def test_an_artefact_that_changed_reruns_what_needs_it(world):
+    world.write("video/reader.py", "def read(): return 2\n")
+    world.write("training.py", "def fit(): return 2\n")  # no longer on video
+    world.bring_up_to_date()
+    world.write("video/reader.py", "def read(): return 3\n")
+    assert world.bring_up_to_date("other bytes") == ["01_read", "02_train"]
+    world.write("video/reader.py", "def read(): return 4\n")
+    assert world.bring_up_to_date("other bytes") == ["01_read"], "same bytes again: nothing further on has to run"
+
+
+def test_a_config_section_reruns_only_its_dependants(world):
+    world.overrides = {"mv": {"epochs": 7}}
+    assert world.reasons() == {"01_read": (), "02_train": ("config mv.epochs changed (1 -> 7)",), "03_alone": ()}
+    world.overrides = {"data": {"seed": 5}}
+    assert [name for name, why in world.reasons().items() if why] == ["01_read"]
+    world.overrides = {"data": {"workers": 2}, "device": "cpu"}
+    assert not any(world.reasons().values()), "how fast is no part of what"
+
+
+def test_prose_reruns_nothing_and_code_does(world):
+    world.first("from toy import read", prose="# Better title", title="Another", seconds={"quick": 9})
+    assert not any(world.reasons().values())
+    world.first("from toy import read  # edited")
+    assert world.reasons()["01_read"] == ("notebook changed",)
+
+
+def test_a_package_version_reruns(world, monkeypatch):
+    monkeypatch.setattr("moclip.records.metadata.version", lambda package: "99")
+    assert all(any(word.endswith("-> 99") for word in why) for why in world.reasons().values())
+
+
+def test_a_tampered_or_lost_artefact_reruns(world):
+    table = world.run / "tables" / "b.csv"
+    before = table.stat()
+    table.write_text("0" * before.st_size)
+    assert world.reasons()["02_train"] == ("tables/b.csv was changed since",)
+    table.unlink()
+    assert world.reasons()["02_train"] == ("tables/b.csv is missing",)
+    (world.run / "features" / "one.bin").write_text("tampered")
+    assert world.reasons()["01_read"] == ("features/one.bin was changed since",)
+    assert "upstream features/one.bin changed" in world.reasons()["02_train"]
+
+
+def test_the_record_is_the_provenance_and_a_broken_one_counts_as_none(world):
+    stage = read_stages(world.notebooks)[1]
+    record = read_record(stage, world.run)
+    assert set(record["components"]) == {"notebook", "config", "needs", "modules", "versions"}
+    assert set(record["components"]["needs"]) == {"features/one.bin"} and set(record["made"]) == {"tables/b.csv"}
+    assert {"git_commit", "seconds", "python"} <= record.keys()
+    record_path(stage, world.run).write_text(json.dumps(record)[:100])
+    assert world.reasons()["02_train"] == ("not run yet",)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "absent"),
+    [
+        ("import toy.training", {"training.py", "video/reader.py"}, {"lonely.py"}),
+        ("from toy import fit", {"training.py", "video/reader.py"}, {"lonely.py"}),
+        ("from toy import training", {"training.py"}, {"lonely.py"}),
+        ("import toy as t\nt.training.fit()", {"training.py"}, {"lonely.py"}),
+        ("import toy\ntoy.fit()", {"training.py"}, {"lonely.py"}),
+        ("def f():\n    import toy.lonely", {"lonely.py"}, {"video/reader.py"}),
+        ("import toy.drawing", {"drawing.py", "video/reader.py"}, {"training.py"}),
+        ("import toy.registry", {"registry.py", "training.py"}, {"lonely.py"}),
+        ("import toy.video", {"video/__init__.py", "video/reader.py", "video/names.txt"}, {"training.py"}),
+        ("import json, toyota", set(), {"__init__.py"}),
+    ],
+)
+def test_closure(world, code, expected, absent):
+    found = {path.relative_to(world.package).as_posix() for path in closure.files([code], world.package)}
+    assert expected <= found and not absent & found
+    assert "__init__.py" in found or not expected
+
+
+def test_closure_of_this_package():
+    found = {p.relative_to(PACKAGE).as_posix() for p in closure.files(["import moclip\nmoclip.probe(x)"], PACKAGE)}
+    assert {"__init__.py", "video/__init__.py", "video/probe.py"} <= found
+    assert not found & {"cli.py", "reproduce.py", "training.py", "models/__init__.py"}
+
+
+def test_ipython_lines_do_not_hide_imports(world):
+    world.first("%matplotlib inline\n!ls\nfrom toy import read")
+    assert world.bring_up_to_date() == ["01_read"]
+    world.write("video/reader.py", "")
+    assert "toy/video/reader.py changed" in world.reasons()["01_read"]
+    world.first("def broken(:")
+    with pytest.raises(StageError, match="01_read.ipynb: a cell is not Python"):
+        world.reasons()
+
+
+def test_order_follows_needs_then_names(tmp_path):
+    notebook(tmp_path, "01_last", "", needs=["b", "c"], makes=["d"])
+    notebook(tmp_path, "02_first", "", needs=[], makes=["b"])
+    notebook(tmp_path, "03_free", "", needs=[], makes=["c"])
+    notebook(tmp_path, "04_end", "", needs=["c"], makes=["tables/e.*"])
+    notebook(tmp_path, "scratch", "")  # no number: not a stage
+    stages = read_stages(tmp_path)
+    assert [s.name for s in stages] == ["02_first", "03_free", "01_last", "04_end"]
+    assert [s.name for s in upstream(stages, "d")] == ["02_first", "03_free", "01_last"]
+    assert [s.name for s in upstream(stages, "tables/e.csv")] == ["03_free", "04_end"], "by glob"
+    assert upstream(stages, "made by nobody") == stages
+    assert [s.name for s in select(stages, "04,02")] == ["02_first", "04_end"]
+    with pytest.raises(StageError, match="no notebook begins with '7'.*02_first"):
+        select(stages, "7")
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"needs": ["tables/a.cvs"], "makes": []}, "02_b.ipynb needs 'tables/a.cvs'.*did you mean 'tables/a.csv'"),
+        ({"needs": [], "makes": ["tables/a.csv"]}, "made by two: 01_a.ipynb and 02_b.ipynb"),
+        ({"needs": ["tables/a.csv"], "makes": ["x"]}, "need each other:.*01_a.*02_b|need each other:.*02_b.*01_a"),
+        ({"needs": []}, "02_b.ipynb: its metadata lack"),
+        ({}, "02_b.ipynb: its metadata lack"),
+        ({"needs": [], "makes": [], "config": ["fusin"]}, "config section 'fusin'.*did you mean 'fusion'"),
+        ({"needs": [], "makes": [], "maks": []}, "unknown entry 'maks'.*did you mean 'makes'"),
+    ],
+)
+def test_wrong_declarations_are_errors_that_name_the_notebook(tmp_path, declared, message):
+    notebook(tmp_path, "01_a", "", needs=["x"] if "each other" in message else [], makes=["tables/a.csv"])
+    notebook(tmp_path, "02_b", "", **declared)
+    with pytest.raises(StageError, match=message):
+        read_stages(tmp_path)
+
+
+def test_no_parameters_cell_and_no_notebooks(tmp_path):
+    with pytest.raises(StageError, match="no numbered notebooks"):
+        read_stages(tmp_path)
+    notebook(tmp_path, "01_a", "", tag="other", needs=[], makes=[])
+    with pytest.raises(StageError, match=r"01_a.ipynb: no code cell is tagged 'parameters'"):
+        read_stages(tmp_path)
+
+
+def test_absent_needs_name_artefact_and_maker(world):
+    stages = read_stages(world.notebooks)
+    check_needs(stages[1], stages, world.run)
+    os.rename(world.run / "features" / "one.bin", world.run / "features" / ".one.bin")  # as if being written
+    assert matches(world.run, "features/*.bin") == []
+    with pytest.raises(StageError, match=r"02_train needs 'features/\*.bin'.*01_read makes it.*--only 01"):
+        check_needs(stages[1], stages, world.run)
+
+
+def test_a_table_left_by_an_earlier_run_does_not_count_as_made(world):
+    stages = read_stages(world.notebooks)
+    for stage, path in (stages[0], "features/one.bin"), (stages[1], "tables/b.csv"):
+        before = signatures(stage, world.run)
+        (world.run / path).write_text("anew")
+        check_made(stage, world.run, before)
+    check_made(stages[0], world.run, signatures(stages[0], world.run))  # features: presence is enough
+    with pytest.raises(StageError, match=r"02_train ran to its end but did not make 'tables/b.csv'"):
+        check_made(stages[1], world.run, signatures(stages[1], world.run))

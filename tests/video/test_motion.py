@@ -1,0 +1,232 @@
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from moclip.video import Motion, VideoError, encode, load_motion, read_motion, save_motion, transcode
+
+GOLDEN = ["pan_m4q5.mp4", "zoomrot_m4mv4qpel.mp4", "cuts_m4mv4.mp4", "hardcuts_coviar.mp4", "objs_ilace.m4v"]
+
+
+def short_digest(field):
+    assert field.dtype == np.int32
+    return hashlib.sha256(np.ascontiguousarray(field, "<i4").tobytes()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_every_frame_of_the_golden_videos(golden, name, tmp_path):
+    expected = json.loads((golden / "all_frames_sha.json").read_text())[name]
+    save_motion(read_motion(golden / name, compat="coviar"), tmp_path / "m.npz", "")
+    motion = load_motion(tmp_path / "m.npz")  # the stored grid must be enough
+    assert len(motion) == expected["num_frames"]
+    rows = expected["sha16_gop_pos_raw_acc"]
+    assert len(rows) == len(motion)
+    for gop, position, raw, accumulated in rows:
+        t = 12 * gop + position
+        assert short_digest(motion.raw(t)) == raw, (gop, position)
+        assert short_digest(motion.accumulated(t)) == accumulated, (gop, position)
+    with pytest.raises(IndexError):
+        motion.raw(12 * expected["num_gops"])
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_fields(golden, name):
+    motion = read_motion(golden / name, compat="coviar")
+    with np.load(golden / name.replace(name[-4:], ".npz")) as reference:
+        for (gop, position), raw, accumulated in zip(*(reference[k] for k in ("points", "raw", "acc")), strict=True):
+            if position < 12:  # t cannot say more
+                np.testing.assert_array_equal(motion.raw(12 * gop + position), raw)
+                np.testing.assert_array_equal(motion.accumulated(12 * gop + position), accumulated)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_default_reading_of_the_golden_videos(golden, name):
+    motion, coviar = read_motion(golden / name), read_motion(golden / name, compat="coviar")
+    assert len(motion) == len(coviar) + 1  # the last frame is there
+    assert motion.types[0] == "I" and set(motion.types) == {"I", "P"} and motion.fps == 25
+    assert not motion.has_motion[motion.types == "I"].any() and motion.has_motion.any()
+    t = int(np.flatnonzero(motion.has_motion)[5])
+    raw, whole = motion.raw(t), coviar.raw(t)
+    inside = whole.any(axis=-1)
+    np.testing.assert_array_equal(np.trunc(raw)[inside], whole[inside])
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+@pytest.mark.parametrize(("dx", "dy"), [(3, 0), (-3, 0), (0, 2), (0, -2), (2, -1), (-4, 3)])
+def test_known_translation(tmp_path, pan, codec, dx, dy):
+    encode(pan(dx, dy), tmp_path / "a.mp4", codec=codec)
+    motion = read_motion(tmp_path / "a.mp4")
+    assert "".join(motion.types) == "IPPPPPPPPPPPIP"
+    raw, accumulated = motion.raw(6), motion.accumulated(6)
+    assert raw.shape == accumulated.shape == (64, 96, 2) and raw.dtype == accumulated.dtype == np.float32
+    assert np.median(raw, axis=(0, 1)).tolist() == [dx, dy]
+    np.testing.assert_allclose(np.median(accumulated, axis=(0, 1)), [6 * dx, 6 * dy], atol=0.5)
+    assert not motion.raw(0).any() and not motion.raw(12).any() and not motion.accumulated(12).any()
+    np.testing.assert_allclose(np.median(motion.accumulated(13), axis=(0, 1)), [dx, dy], atol=0.5)
+
+
+@pytest.mark.parametrize(("width", "height"), [(97, 65), (95, 63), (48, 31), (17, 15), (96, 64)])
+def test_odd_sizes(tmp_path, pan, width, height):
+    encode(pan(2, 1), tmp_path / "a.mp4", quality=2)
+    transcode(tmp_path / "a.mp4", tmp_path / "b.m4v", width=width, height=height)
+    motion = read_motion(tmp_path / "b.m4v")
+    assert (motion.width, motion.height) == (width, height)
+    assert motion.raw(5).shape == motion.accumulated(5).shape == (height, width, 2)
+    assert motion.grid.shape[1:3] == (-(-height // motion.block), -(-width // motion.block))
+    if width > 90:
+        np.testing.assert_allclose(np.median(motion.raw(5), axis=(0, 1)), [2, 1], atol=0.5)
+
+
+def test_attributes_agree(tmp_path, pan):
+    encode(pan(-3, 2), tmp_path / "a.mp4", fps=12.5)
+    motion = read_motion(tmp_path / "a.mp4")
+    count = len(motion)
+    assert count == 14 and motion.grid.shape[0] == len(motion.types) == len(motion.has_motion) == count
+    assert (motion.grid.dtype, motion.mask.dtype, motion.has_motion.dtype) == (np.int16, np.uint8, bool)
+    assert motion.fps == 12.5 and motion.scale == 2 and motion.compat is None
+    assert (motion.mask[motion.types == "I"] == 2).all()
+    assert set(np.unique(motion.mask[1])) <= {1, 2} and (motion.mask[1] == 1).any()
+    assert not motion.grid[motion.mask != 1].any()
+    np.testing.assert_array_equal(motion.raw(1)[::16, ::16], motion.grid[1] / motion.scale)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        motion.scale = 4
+
+
+def still(grid, scale=2, types="IPP", **kwargs):
+    """A Motion made by hand."""
+    grid = np.array(grid, np.int16)
+    kinds = np.array(list(types[: len(grid)]))
+    mask = np.where(kinds[:, None, None] == "I", 2, np.ones(grid.shape[:3])).astype(np.uint8)
+    size = {"width": grid.shape[2] * 16, "height": grid.shape[1] * 16, "block": 16, "fps": 25.0}
+    return Motion(grid, mask, kinds, kinds != "I", scale=scale, **(size | kwargs))
+
+
+def test_accumulation_by_hand():
+    # Two blocks side by side. Frame 1: the left one moved by 2 px, the right one by 5. Frame 2: both by 4.5.
+    motion = still([[[[0, 0], [0, 0]]], [[[4, 0], [10, 0]]], [[[9, 0], [9, 0]]]])
+    row = motion.accumulated(2)[0, :, 0]
+    expected = np.empty(32)
+    for x in range(32):
+        total, at = 0.0, x
+        if at - 5 >= 0:  # 4.5 is looked up at 5 pixels, added as 4.5
+            total, at = total + 4.5, at - 5
+        step = 5 if at >= 16 else 2
+        if at - step >= 0:
+            total += step
+        expected[x] = total
+    np.testing.assert_array_equal(row, expected)
+    coviar = still([[[[0, 0], [0, 0]]], [[[4, 0], [10, 0]]], [[[9, 0], [9, 0]]]], compat="coviar")
+    assert coviar.accumulated(2)[0, 30].tolist() == [9, 0]  # 4 + 5
+    assert coviar.raw(2)[0, 3:5, 0].tolist() == [0, 4]  # pixel 3 would come from outside
+
+
+def test_negative_halves_round_up():
+    motion = still([[[[0, 0], [0, 0]]], [[[-3, 0], [-3, 0]]]])  # -1.5 px: looked up one pixel further, not two
+    row = motion.accumulated(1)[0, :, 0]
+    assert row[30] == -1.5 and row[31] == 0
+
+
+def test_accumulation_starts_at_the_last_i_frame():
+    grid = np.zeros((4, 1, 2, 2), np.int16)
+    grid[1:, ..., 0] = 2
+    grid[2] = 0
+    motion = still(grid, types="IPIP")
+    assert motion.accumulated(3)[0, 20].tolist() == [1, 0]
+
+
+def test_coviar_skips_frames_without_vectors():
+    grid = np.zeros((4, 1, 2, 2), np.int16)
+    grid[1] = grid[3] = [2, 0]
+    motion = still(grid, types="IPPP", compat="coviar")
+    motion.has_motion[2] = False
+    assert not motion.accumulated(2).any() and motion.accumulated(3)[0, 20].tolist() == [2, 0]
+    assert not motion.raw(4).any()  # beyond the end of the only GOP
+    with pytest.raises(IndexError):
+        motion.raw(12)
+
+
+def test_index_is_checked(tmp_path, pan):
+    encode(pan(1, 1), tmp_path / "a.mp4")
+    motion = read_motion(tmp_path / "a.mp4")
+    for t in (-1, 14):
+        for read in (motion.raw, motion.accumulated):
+            with pytest.raises(IndexError, match=r"0\.\.13"):
+                read(t)
+
+
+@pytest.mark.parametrize(("codec", "name"), [("mpeg4", "a.avi"), ("libx264", "a.mp4")])
+def test_b_frames(tmp_path, encode_as, codec, name):
+    encode_as(codec, tmp_path / name, {"bf": "2"})
+    motion = read_motion(tmp_path / name)
+    assert len(motion) == 14 and "B" in motion.types
+    assert (motion.mask[motion.types == "P"] != 0).all()  # only B-frames look into the future
+    t = int(np.flatnonzero(motion.types == "P")[0])
+    distance = t - 0  # the first P-frame looks back at the I-frame
+    np.testing.assert_allclose(np.median(motion.raw(t), axis=(0, 1)), [2 * distance, distance], atol=0.5)
+    with pytest.raises(ValueError, match=r"moclip\.video\.transcode"):
+        motion.accumulated(t)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "options"),
+    [
+        ("libvpx-vp9", "a.webm", {"cpu-used": "8"}),
+        ("libx265", "a.mp4", {"x265-params": "log-level=none"}),
+        ("ffv1", "a.avi", {}),
+    ],
+)
+def test_codecs_without_vectors(tmp_path, encode_as, codec, name, options):
+    encode_as(codec, tmp_path / name, options)
+    with pytest.raises(VideoError, match=r"no motion vectors from \w+.*moclip\.video\.transcode"):
+        read_motion(tmp_path / name)
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "msmpeg4", "flv", "wmv2"])
+def test_other_codecs_with_vectors(tmp_path, encode_as, codec):
+    path = tmp_path / {"mpeg2video": "a.mpg", "flv": "a.flv"}.get(codec, "a.avi")
+    encode_as(codec, path, {"bf": "0"} if codec == "mpeg2video" else None)
+    motion = read_motion(path)
+    assert len(motion) == 14
+    np.testing.assert_allclose(np.median(motion.raw(5), axis=(0, 1)), [2, 1], atol=0.5)
+
+
+def test_coviar_reads_raw_streams_only(tmp_path, pan, encode_as):
+    encode(pan(1, 1), tmp_path / "a.mp4")
+    with pytest.raises(VideoError, match="raw MPEG-4"):
+        read_motion(tmp_path / "a.mp4", compat="coviar")
+    encode_as("mpeg4", tmp_path / "b.m4v", {"bf": "2"})
+    with pytest.raises(VideoError, match="B-frames"):
+        read_motion(tmp_path / "b.m4v", compat="coviar")
+    with pytest.raises(ValueError, match="compat"):
+        read_motion(tmp_path / "a.mp4", compat="covair")
+
+
+def test_no_video(bad_path):
+    with pytest.raises(VideoError) as caught:
+        read_motion(bad_path)
+    assert caught.value.path == bad_path
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".m4v"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_file_that_breaks_off(tmp_path, pan, codec, suffix, share):
+    if suffix == ".m4v" and codec != "mpeg4":
+        return
+    encode(pan(2, 1), tmp_path / f"a{suffix}", codec=codec)
+    data = (tmp_path / f"a{suffix}").read_bytes()
+    (tmp_path / f"cut{suffix}").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(VideoError, match=f"cut{suffix}"):
+        read_motion(tmp_path / f"cut{suffix}")
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_damage_in_the_middle(golden, name, tmp_path):
+    data = bytearray((golden / name).read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = np.random.default_rng(0).bytes(200)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(VideoError, match="damaged"):
+        read_motion(tmp_path / name)
