@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Public name -> module that defines it. Read statically by `moclip.closure` too: keep it a plain dictionary.
+# Public name -> module that defines it. Read statically by `moclip.reproduce.closure` too: keep it a plain dictionary.
 _LAZY = {
     "create_model": "moclip.models",
     "list_models": "moclip.models",

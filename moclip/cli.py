@@ -7,6 +7,7 @@ import typer
 
 from moclip import __version__
 from moclip.config import ConfigError, load_config, merge, parse_override
+from moclip.errors import MoclipError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _GO_ON = "interrupted; the same command goes on where it stopped"
@@ -79,7 +80,7 @@ def reproduce(
 
     Executed copies are left in runs/<run>/notebooks; after a failure the same command goes on where it stopped.
     """
-    from moclip import reproduce as runner
+    from moclip.reproduce import run as runner
 
     if list_:
         for line in _states(profile, _overrides(param)):
@@ -95,7 +96,7 @@ def figures(profile: Profile = "quick", param: Override = None) -> None:
     Example: moclip figures --profile quick
     """
     from moclip import paths
-    from moclip.publish import publish
+    from moclip.reproduce.publish import publish
 
     run = load_config(profile, _overrides(param)).run
     changed = publish(run)
@@ -112,7 +113,7 @@ def seeds(
 
     Example: moclip seeds --profile quick --seeds 0,1,2
     """
-    from moclip import reproduce as runner
+    from moclip.reproduce import run as runner
 
     try:
         wanted = sorted({int(number) for number in numbers.split(",")})
@@ -130,7 +131,7 @@ def _overrides(params: list[str] | None) -> dict[str, Any]:
 
 def _states(profile: str, overrides: dict[str, Any]) -> list[str]:
     """A line a notebook: its name, title, and state with reasons."""
-    from moclip.reproduce import brief, plan
+    from moclip.reproduce.run import brief, plan
 
     job = plan(profile, overrides)
     width = max(len(stage.name) for stage in job.stages)
@@ -168,14 +169,10 @@ def _code(error: Exception) -> int:
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's, which typer brings under a name of its own
         error.show()
         sys.exit(error.exit_code)
-    if isinstance(error, ConfigError | FileNotFoundError):
+    if isinstance(error, MoclipError):
+        return error.exit_code
+    if isinstance(error, FileNotFoundError):
         return 2
-    # looked up by name, since the modules are heavy: where one of these was raised, its module is loaded
-    expected = {"moclip.stages": "StageError", "moclip.publish": "PublishError", "moclip.reproduce": "BusyError"}
-    if any(isinstance(error, getattr(sys.modules.get(m), name, ())) for m, name in expected.items()):
-        return 2
-    if isinstance(error, getattr(sys.modules.get("moclip.notebook"), "NotebookError", ())):
-        return 1
     raise error
 
 

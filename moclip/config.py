@@ -12,8 +12,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
+from moclip.errors import MoclipError
 
-class ConfigError(ValueError):
+
+class ConfigError(MoclipError, ValueError):
     """A profile or an override that cannot be used; the message says what was found and what is possible."""
 
 

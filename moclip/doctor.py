@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 
 from moclip import paths
-from moclip.records import versions
+from moclip.reproduce.records import versions
 
 _NEEDED = ("torch", "torchvision", "timm", "av", "numpy", "scikit-learn", "scikit-image", "pandas", "matplotlib",
            "papermill", "ipykernel", "lightning", "safetensors")  # fmt: skip

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from moclip.artefacts import load_tensors, save_predictions, save_tensors
 from moclip.config import Config
 from moclip.datasets.base import VideoDataset
+from moclip.errors import MoclipError
 from moclip.models import create_model
 from moclip.models.fusion import FusionHead
 from moclip.transforms import InputScale
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(MoclipError):
     """A checkpoint that does not belong to the data or settings at hand."""
 
 

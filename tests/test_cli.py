@@ -131,5 +131,5 @@ def test_doctor_finds_two_packages_that_provide_clip(monkeypatch):
 def test_lazy_names_are_where_they_are_said_to_be():
     assert set(moclip._LAZY) <= set(dir(moclip)) and set(moclip._LAZY) <= set(moclip.__all__)
     assert moclip.load_config("smoke").profile == "smoke"
-    assert moclip.stages.__name__ == "moclip.stages"
+    assert moclip.video.probe is moclip.probe
     assert not hasattr(moclip, "no_such_name")

@@ -11,20 +11,16 @@ and cut small, so that appearance alone errs and a gain would have room, but non
 
 import hashlib
 import json
-import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from moclip.datasets._draws import Degradation, draw_spec
 from moclip.datasets._photos import OBJECTS, photos_hash
 from moclip.datasets._render import MOTIONS, ClipSpec, iterate
 from moclip.datasets.base import Clip, VideoDataset, fingerprint_files, hold_out_groups
+from moclip.parallel import for_each_file
 from moclip.paths import atomic_path, data_dir, sha256_file
 from moclip.progress import track
 
@@ -131,8 +127,8 @@ def MovingPhotos(  # noqa: N802 - reads like the other data sets
     codec, quality : as ``moclip.video.encode`` takes them.
     val_fraction : share of the training groups that is held out for validation.
     degradation : how hard the object is to recognise; by default the design's own.
-    workers : processes; all cores by default. They start afresh (spawn), so that a script which uses more than one
-        keeps its own work under ``if __name__ == "__main__":``.
+    workers : processes; all cores by default. They import the main script, which therefore keeps its own work under
+        ``if __name__ == "__main__":``.
 
     Raises
     ------
@@ -222,22 +218,11 @@ def _generate(
 ) -> None:
     """Render and encode clips, several at a time; what is finished stays when the work is cut off."""
     write = partial(_write_clip, frames=frames, codec=codec, quality=quality)
-    # a process takes about as long to start as eight clips take to make
-    workers = min(workers or os.cpu_count() or 1, math.ceil(len(specs) / 8))
-    label = "generating clips"
-    if workers <= 1:
-        for _ in track(map(write, specs, paths), label, len(specs), "clip") if specs else ():
-            pass
-        return
-    try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for _ in track(pool.map(write, specs, paths, chunksize=2), label, len(specs), "clip"):
-                pass
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            'the processes that generate clips died; a script must keep its work under `if __name__ == "__main__":` '
-            "(they import it), or ask for workers=1"
-        ) from error
+    if workers == 1 or len(specs) <= 8:  # a process takes as long to start as 8 clips to make
+        for spec, path in zip(track(specs, "generating clips", unit="clip") if specs else (), paths, strict=True):
+            write(spec, path)
+    else:
+        for_each_file(write, list(zip(specs, paths, strict=True)), "generating clips", workers)
 
 
 def _write_clip(spec: ClipSpec, path: Path, *, frames: int, codec: str, quality: int | None) -> None:

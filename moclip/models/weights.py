@@ -6,12 +6,13 @@ import timm
 import torch
 from torch import nn
 
+from moclip.errors import MoclipError
 from moclip.paths import sha256_file
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-class WeightsError(RuntimeError):
+class WeightsError(MoclipError):
     """Weights that cannot be had or are not what they should be; the message names the remedies."""
 
 

@@ -94,17 +94,31 @@ def colour_field(field: np.ndarray, bound: float) -> np.ndarray:
     return hsv_to_rgb(np.stack([hue, length, np.ones_like(hue)], axis=-1))
 
 
-def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int = 8) -> None:
-    """Motion vectors as arrows on a frame: content moves along the arrow, drawn at its true length."""
+def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int = 16, magnify: float = 4.0) -> None:
+    """Motion vectors as arrows on a frame, one every ``step`` pixels, drawn ``magnify`` times their length.
+
+    Parameters
+    ----------
+    image : uint8 (H, W, 3). field : (H, W, 2) pixels; content moves along the arrow.
+    """
     height, width = field.shape[:2]
     y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
     vectors = field[y, x]
-    moving = np.hypot(vectors[..., 0], vectors[..., 1]) > 0.25
+    moving = np.hypot(vectors[..., 0], vectors[..., 1]) > 0
     axes.imshow(image)
     axes.quiver(
-        x[moving], y[moving], vectors[moving, 0], vectors[moving, 1],
-        color="#FFD500", angles="xy", scale_units="xy", scale=0.4, width=0.006,
-    )  # fmt: skip
+        x[moving],
+        y[moving],
+        vectors[moving, 0],
+        vectors[moving, 1],
+        color="#FFD500",
+        edgecolor="black",
+        linewidth=0.3,
+        angles="xy",
+        scale_units="xy",
+        scale=1 / magnify,
+        width=0.012,
+    )
     axes.set_axis_off()
 
 

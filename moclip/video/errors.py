@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from moclip.errors import MoclipError
 
-class VideoError(Exception):
+
+class VideoError(MoclipError):
     """A video that cannot be read or written, or that holds no motion for us.
 
     Parameters

@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from moclip import closure
 from moclip.config import Config
 from moclip.paths import atomic_path, sha256_file
-from moclip.stages import Stage, StageError, matches
+from moclip.reproduce import closure
+from moclip.reproduce.stages import Stage, StageError, matches
 
 KEYED_PACKAGES = ("torch", "timm", "av", "numpy")
 NOT_KEYED = {("data", "workers")}  # changes how fast, never what

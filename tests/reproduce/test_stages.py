@@ -7,12 +7,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from moclip import closure
 from moclip.config import load_config
-from moclip.records import check_made, read_record, record_path, signatures, state, write_record
-from moclip.stages import StageError, check_needs, matches, read_stages, select, upstream
+from moclip.reproduce import closure
+from moclip.reproduce.records import check_made, read_record, record_path, signatures, state, write_record
+from moclip.reproduce.stages import StageError, check_needs, matches, read_stages, select, upstream
 
-PACKAGE = Path(__file__).parents[1] / "moclip"
+PACKAGE = Path(__file__).parents[2] / "moclip"
 
 # A package of two floors: `training` and `drawing` stand on `video`, `lonely` on nothing.
 TOY = {
@@ -143,7 +143,7 @@ def test_prose_reruns_nothing_and_code_does(world):
 
 
 def test_a_package_version_reruns(world, monkeypatch):
-    monkeypatch.setattr("moclip.records.metadata.version", lambda package: "99")
+    monkeypatch.setattr("moclip.reproduce.records.metadata.version", lambda package: "99")
     assert all(any(word.endswith("-> 99") for word in why) for why in world.reasons().values())
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moclip.errors import MoclipError
 from moclip.progress import STATUS_VARIABLE
 
 KERNEL = "moclip-this-interpreter"
@@ -39,8 +40,10 @@ _DEFAULTS = {
 }
 
 
-class NotebookError(RuntimeError):
+class NotebookError(MoclipError):
     """A notebook that failed; the message names notebook, cell and error, and says how to go on."""
+
+    exit_code = 1
 
 
 @dataclass

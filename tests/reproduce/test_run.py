@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from moclip import paths
-from moclip.notebook import NotebookError, Progress
-from moclip.publish import PublishError, publish
-from moclip.reproduce import BusyError, Display, _lock, clock, reproduce, seeds
-from moclip.stages import StageError
+from moclip.reproduce.notebook import NotebookError, Progress
+from moclip.reproduce.publish import PublishError, publish
+from moclip.reproduce.run import BusyError, Display, _lock, clock, reproduce, seeds
+from moclip.reproduce.stages import StageError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # Runs the `moclip` command on the test's notebooks, in a process that can be killed.
 DRIVER = """
@@ -100,7 +100,7 @@ def in_process(monkeypatch):
                 exec(cell.source, names)
                 names.update(parameters)
 
-    monkeypatch.setattr("moclip.reproduce.execute", execute)
+    monkeypatch.setattr("moclip.reproduce.run.execute", execute)
     return ran
 
 
@@ -300,12 +300,12 @@ def test_publish_writes_what_changed_and_removes_what_it_published(tmp_path, mon
 
 
 def test_status_lines_off_a_terminal(notebooks, monkeypatch):
-    from moclip.stages import read_stages
+    from moclip.reproduce.stages import read_stages
 
     lines: list[str] = []
     stages = read_stages(notebooks)
     display = Display(lines.append, stages, {"01_first": 100.0, "02_second": 30.0})
-    monkeypatch.setattr("moclip.reproduce._LINE_EVERY", 0.0)
+    monkeypatch.setattr("moclip.reproduce.run._LINE_EVERY", 0.0)
     with display.running(stages[0], ["notebook changed", "b", "c", "d", "e"]):
         display.update(Progress(3, 9, "training 2/15"))
     assert lines[0] == "[1/2] 01_first: running (notebook changed; b; c; and 2 more), about 2 min 10 s left"

@@ -1,6 +1,6 @@
 """Run the numbered notebooks in the order of what they need and make, and publish what they made.
 
-The one command: ``moclip reproduce``. What is up to date is skipped and says so (`moclip.records`).
+The one command: ``moclip reproduce``. What is up to date is skipped and says so (`moclip.reproduce.records`).
 """
 
 import sys
@@ -17,18 +17,19 @@ from tqdm import tqdm
 
 from moclip import paths
 from moclip.config import Config, ConfigError, load_config, merge, nested
-from moclip.notebook import Progress, execute
-from moclip.publish import publish as publish_run
-from moclip.publish import publish_seeds, publishable
-from moclip.records import State, check_made, read_record, signatures, state, write_record
-from moclip.stages import Stage, check_needs, read_stages, select, upstream
+from moclip.errors import MoclipError
+from moclip.reproduce.notebook import Progress, execute
+from moclip.reproduce.publish import publish as publish_run
+from moclip.reproduce.publish import publish_seeds, publishable
+from moclip.reproduce.records import State, check_made, read_record, signatures, state, write_record
+from moclip.reproduce.stages import Stage, check_needs, read_stages, select, upstream
 
 Say = Callable[[str], None]
 RESULTS = "tables/results.csv"
 _LINE_EVERY = 20.0  # seconds between status lines where there is no terminal
 
 
-class BusyError(RuntimeError):
+class BusyError(MoclipError):
     """Another process is running the same run."""
 
 
@@ -50,7 +51,7 @@ class Job:
     config: Config
     stages: list[Stage]
     run: Path
-    package: Path = field(default_factory=lambda: Path(__file__).resolve().parent)
+    package: Path = field(default_factory=lambda: Path(__file__).resolve().parent.parent)
 
     def states(self) -> dict[str, State]:
         """Every stage's state now, by name."""

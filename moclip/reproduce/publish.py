@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moclip import paths
+from moclip.errors import MoclipError
 
 MANIFEST = "MANIFEST.json"
 _SOURCES = {"tables": ("csv", "md", "tex"), "figures": ("png", "pdf")}
 
 
-class PublishError(ValueError):
+class PublishError(MoclipError):
     """Nothing to publish; the message says what to run."""
 
 

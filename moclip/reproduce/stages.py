@@ -6,7 +6,7 @@ A notebook's metadata declare it, with globs relative to ``runs/<run>/``::
                "config": ["data", "encoder"], "seconds": {"quick": 40}}
 
 ``config`` names the parts of the configuration that the notebook depends on; without it, all of it. ``seconds`` is a
-first guess at its time, by profile. Whether a stage is up to date is the matter of `moclip.records`.
+first guess at its time, by profile. Whether a stage is up to date is the matter of `moclip.reproduce.records`.
 """
 
 import fnmatch
@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from moclip.config import Config, nearest
+from moclip.errors import MoclipError
 
 
-class StageError(ValueError):
+class StageError(MoclipError):
     """Notebooks whose declarations do not fit together, or a stage that cannot run; the message says what to do."""
 
 

@@ -1,0 +1,97 @@
+"""What many tests share: a home, a few generated clips with their motion, encoders."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A folder for ``MOCLIP_HOME``, one for all tests: what is cached there is computed once."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def in_home(home):
+    """``MOCLIP_HOME`` set within a ``with`` block, since other tests have homes of their own."""
+
+    def enter() -> pytest.MonkeyPatch:
+        patch = pytest.MonkeyPatch()
+        patch.setenv("MOCLIP_HOME", str(home))
+        return patch
+
+    return enter
+
+
+@pytest.fixture(scope="session")
+def offline(in_home):
+    """The offline encoder and its preprocessing."""
+    from moclip.models.encoders import load_encoder
+
+    patch = in_home()
+    try:
+        return load_encoder("offline")
+    finally:
+        patch.undo()
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Four classes of ``mixed``, eight training and four test clips of 24 frames."""
+    from moclip.datasets import load_dataset
+
+    return load_dataset(
+        "moving_photos",
+        design="mixed",
+        root=tmp_path_factory.mktemp("photos"),
+        train_groups=2,
+        test_groups=1,
+        clips_per_group=1,
+        classes=["CatLeft", "CatRecede", "CoinsDown", "AstronautRight"],
+        frames=24,
+        workers=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def store(photos, tmp_path_factory) -> Path:
+    """The motion of `photos`."""
+    from moclip.loading import motion_path
+    from moclip.video.store import store_motion
+
+    folder = tmp_path_factory.mktemp("store")
+    for clip in photos.clips:
+        store_motion(clip.path, motion_path(folder, clip))
+    return folder
+
+
+@pytest.fixture
+def config():
+    """The ``smoke`` profile with small batches."""
+    from moclip.config import load_config
+
+    return load_config("smoke", {"mv.batch_size": 3})
+
+
+@pytest.fixture(scope="session")
+def clip_model():
+    """A random CLIP of the ViT kind, small, in FP32 and evaluation mode."""
+    import torch
+    from clip.model import CLIP
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return CLIP(
+            embed_dim=32, image_resolution=64, vision_layers=2, vision_width=64, vision_patch_size=32,
+            context_length=77, vocab_size=49408, transformer_width=64, transformer_heads=1, transformer_layers=2,
+        ).eval()  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def clip_file(clip_model, tmp_path_factory) -> Path:
+    """Its state dict, as people save it."""
+    import torch
+
+    path = tmp_path_factory.mktemp("clip") / "tiny.pt"
+    torch.save(clip_model.state_dict(), path)
+    return path
