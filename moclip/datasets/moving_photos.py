@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -80,14 +81,15 @@ def ceilings(graph: dict[str, tuple[str, tuple[str, ...]]]) -> dict[str, float]:
     -------
     ``appearance`` : the object is known. ``motion`` : the motion is known. ``fusion`` : both are.
     """
-    shares: dict[str, dict[object, list[float]]] = {"appearance": {}, "motion": {}, "fusion": {}}
+    # Fractions: ten tenths are one.
+    shares: dict[str, dict[object, list[Fraction]]] = {"appearance": {}, "motion": {}, "fusion": {}}
     for thing, motions in graph.values():
         for motion in motions:
-            share = 1 / len(graph) / len(motions)
+            share = Fraction(1, len(graph) * len(motions))
             for stream, seen in (("motion", motion), ("fusion", (thing, motion))):
                 shares[stream].setdefault(seen, []).append(share)
-        shares["appearance"].setdefault(thing, []).append(1 / len(graph))
-    return {stream: sum(max(rivals) for rivals in seen.values()) for stream, seen in shares.items()}
+        shares["appearance"].setdefault(thing, []).append(Fraction(1, len(graph)))
+    return {stream: float(sum(max(rivals) for rivals in seen.values())) for stream, seen in shares.items()}
 
 
 def draw_clip(design: str, class_name: str, group: str, clip: str, seed: int, degradation: Degradation) -> ClipSpec:

@@ -85,9 +85,10 @@ def UCF101(  # noqa: N802 - reads like the other data sets
         )
     train, val = hold_out_groups(present["train"], val_fraction, seed)
     partial = f", {missing} listed clips missing" if missing else ""
+    whose = f"official split {fold}" if len(classes) == len(CLASSES) else f"split {fold} of its own lists"
     return VideoDataset(
         name=f"ucf101-fold{fold}",
-        description=f"UCF101 ({len(classes)} classes), official split {fold}{partial}",
+        description=f"UCF101 ({len(classes)} classes), {whose}{partial}",
         classes=classes,
         train=train,
         val=val,

@@ -143,13 +143,16 @@ def accuracy_bars(axes: Axes, table: pd.DataFrame, ceilings: Mapping[str, float]
     axes.barh(places, values, xerr=errors, color=[COLOURS[name] for name in table.index], error_kw={"lw": 0.8})
     for place, value, high in zip(places, values, 100 * table["high"], strict=True):
         axes.text(max(value, high) + 1.5, float(place), f"{value:.1f}", va="center", fontsize=7)
-    for name, style in (("appearance", "--"), ("motion", ":")):
-        ceiling = (ceilings or {}).get(name, 1.0)
+    below: dict[float, list[str]] = {}
+    for name in ("appearance", "motion"):
+        below.setdefault((ceilings or {}).get(name, 1.0), []).append(name)
+    for (ceiling, names), style in zip(sorted(below.items()), ("--", ":"), strict=False):
         if ceiling < 1:
-            axes.axvline(100 * ceiling, color="black", lw=0.8, ls=style, label=f"{name} ceiling {100 * ceiling:.1f}")
+            label = f"ceiling of {' and of '.join(names)} alone: {100 * ceiling:.1f}"
+            axes.axvline(100 * ceiling, color="black", lw=0.8, ls=style, label=label)
     axes.set_yticks(places, [LABELS[name] for name in table.index])
     axes.invert_yaxis()
     axes.set(xlabel="top-1 accuracy (%)", xlim=(0, 112))
     axes.set_xticks(range(0, 101, 20))
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)

@@ -61,6 +61,21 @@ def results(predictions: pd.DataFrame, resamples: int, confidence: float) -> pd.
     return pd.DataFrame(rows)
 
 
+def overview(results: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """A row a system, a column a data set, cells ``62.1 [56.0, 68.2]`` in percent.
+
+    Parameters
+    ----------
+    results : what `results` returns.
+    labels : system -> name to print; their order is the order of the rows.
+    """
+    table = pd.DataFrame({"system": [labels[name] for name in labels if name in set(results["system"])]})
+    for dataset, own in results.groupby("dataset", sort=False):
+        cells = {labels[row["system"]]: percent(row["accuracy"], row["low"], row["high"]) for _, row in own.iterrows()}
+        table[f"{dataset} (%)"] = table["system"].map(cells)
+    return table
+
+
 def differences(
     predictions: pd.DataFrame, dataset: str, system: str, others: Sequence[str], resamples: int, confidence: float
 ) -> pd.DataFrame:
