@@ -112,7 +112,7 @@ def load_predictions(folder: Path, datasets: Sequence[str]) -> pd.DataFrame:
 
     Columns are those of `save_predictions`, and ``correct`` (bool).
     """
-    files = [path for dataset in datasets for path in sorted((folder / dataset).glob("*.csv"))]
+    files = [path for dataset in datasets for path in sorted((folder / dataset).glob("[!.]*.csv"))]
     if not files:
         raise FileNotFoundError(f"no predictions under {folder}; run the notebooks before this one: `moclip reproduce`")
     rows = pd.concat([pd.read_csv(file, keep_default_na=False) for file in files], ignore_index=True)  # "NA" is a name

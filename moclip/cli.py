@@ -131,7 +131,8 @@ def _overrides(params: list[str] | None) -> dict[str, Any]:
 
 def _states(profile: str, overrides: dict[str, Any]) -> list[str]:
     """A line a notebook: its name, title, and state with reasons."""
-    from moclip.reproduce.run import brief, plan
+    from moclip.reproduce.display import brief
+    from moclip.reproduce.run import plan
 
     job = plan(profile, overrides)
     width = max(len(stage.name) for stage in job.stages)

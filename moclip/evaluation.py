@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from moclip.artefacts import load_tensors, save_predictions, save_tensors
-from moclip.config import Config
+from moclip.config import Config, Motion
 from moclip.datasets.base import VideoDataset
 from moclip.errors import MoclipError
 from moclip.models import create_model
 from moclip.models.fusion import FusionHead
-from moclip.transforms import InputScale
 
 
 class CheckpointError(MoclipError):
@@ -75,7 +74,7 @@ def save_checkpoint(
         "dataset": dataset.name,
         "classes": list(dataset.classes),
         "fingerprint": dataset.fingerprint,
-        "scale": config.motion.model_dump(),
+        "motion": config.motion.model_dump(),
         "settings": config.mv.model_dump(),
         "protocol": config.protocol,
         "seed": seed,
@@ -84,18 +83,18 @@ def save_checkpoint(
     save_tensors(path, state, header)
 
 
-def load_checkpoint(path: Path, classes: Sequence[str] | None = None, scale: InputScale | None = None) -> nn.Module:
+def load_checkpoint(path: Path, classes: Sequence[str] | None = None, motion: Motion | None = None) -> nn.Module:
     """Build the model that `save_checkpoint` wrote, in evaluation mode.
 
     Parameters
     ----------
     classes : class names that the caller expects, in order.
-    scale : input units that the caller will use.
+    motion : which field the caller will show it, and in which units.
 
     Raises
     ------
     CheckpointError
-        The checkpoint was trained for other classes or other units.
+        The checkpoint was trained for other classes, another field or other units.
     """
     tensors, header = load_tensors(path)
     if classes is not None and list(classes) != header["classes"]:
@@ -103,13 +102,13 @@ def load_checkpoint(path: Path, classes: Sequence[str] | None = None, scale: Inp
             f"{path}: trained for {len(header['classes'])} classes ({', '.join(header['classes'][:3])} ...), "
             f"asked for {len(classes)} ({', '.join(classes[:3])} ...); train again or choose the data set it belongs to"
         )
-    if scale is not None and (scale.units, scale.bound) != (header["scale"]["units"], header["scale"]["bound"]):
+    if motion is not None and motion.model_dump() != header["motion"]:
         raise CheckpointError(
-            f"{path}: trained with motion.units={header['scale']['units']}, motion.bound={header['scale']['bound']}; "
-            f"asked for {scale.units}, {scale.bound}; use the checkpoint's or train again"
+            f"{path}: trained with motion={header['motion']}, asked for {motion.model_dump()}; "
+            "use the checkpoint's settings or train again"
         )
     arguments = header["arguments"]
-    if "pretrained" in arguments:
+    if header["model"] == "mv_tsn":
         arguments["pretrained"] = False  # the weights come from this file
     model = create_model(header["model"], **arguments)
     model.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})

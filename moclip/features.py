@@ -1,6 +1,7 @@
 """Features computed once and kept: motion of clips, appearance of one frame, motion features of a trained network."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def appearance_features(
     header = {
         "encoder": encoder.name,
         "weights": state_hash(encoder),
-        "preprocessing": repr(getattr(encoder, "_transform", preprocess)),
+        "preprocessing": re.sub(r" at 0x[0-9a-f]+", "", repr(getattr(encoder, "_transform", preprocess))),
         "frame": frame,
         "names": [clip.name for clip in clips],
         "videos": {clip.name: sha256_file(clip.path) for clip in clips},
@@ -107,6 +108,8 @@ def cached_draws(pool: Tensor, segments: int, seed: int) -> Draws:
     pool : (N, V, M), views in temporal order.
     segments : S; the views are cut into S parts, one view is drawn from each.
     """
+    if segments > pool.shape[1]:
+        raise ValueError(f"{segments} segments cannot be drawn from {pool.shape[1]} views: raise fusion.train_views")
     parts = torch.arange(pool.shape[1]).tensor_split(segments)
 
     def draw(epoch: int) -> Tensor:

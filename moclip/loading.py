@@ -77,7 +77,8 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
             pixels = np.stack([motion.accumulated(int(frame)) for frame in frames])  # (S, H, W, 2)
             return np.rint(pixels * motion.scale).astype(np.int16)
         repeat = motion.block // self.geometry.block
-        return motion.grid[frames].repeat(repeat, 1).repeat(repeat, 2)
+        rows, columns = -(-motion.height // self.geometry.block), -(-motion.width // self.geometry.block)
+        return motion.grid[frames].repeat(repeat, 1).repeat(repeat, 2)[:, :rows, :columns]
 
     def factor(self, index: int) -> np.float32:
         """Network units a stored unit of this clip."""
@@ -157,11 +158,11 @@ class EpochSampler:
         self.count, self.batch_size, self.seed, self.epoch = count, batch_size, seed, 0
 
     def __len__(self) -> int:
-        return math.ceil(self.count / self.batch_size)
+        # Never a batch of a single clip, which BatchNorm could not use.
+        return max(1, min(math.ceil(self.count / self.batch_size), self.count // 2))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        # array_split: the last batch is never a single clip, which BatchNorm could not use.
         for part in np.array_split(order, len(self)):
             yield [(self.epoch, int(index)) for index in part]
 

@@ -23,8 +23,8 @@ def random_segments(count: int, segments: int, rng: np.random.Generator) -> np.n
 
 def centre_segments(count: int, segments: int) -> np.ndarray:
     """The middle index of each of ``segments`` equal parts of ``range(count)``: int64 (S,), ascending."""
-    edges = _edges(count, segments)
-    return np.floor((edges[:-1] + edges[1:]) / 2).astype(np.int64)
+    _edges(count, segments)  # refuses what cannot be cut
+    return (2 * np.arange(segments, dtype=np.int64) + 1) * count // (2 * segments)  # whole numbers: a half stays a half
 
 
 def _edges(count: int, segments: int) -> np.ndarray:

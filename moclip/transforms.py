@@ -33,6 +33,10 @@ class InputScale:
         if self.units == "pixels":
             return 1.0
         if self.units == "equivalent":
+            if fps <= 0:
+                raise ValueError(
+                    "a video that does not say its frame rate has no equivalent units; use motion.units=pixels"
+                )
             return (REFERENCE_WIDTH / width) * (fps / REFERENCE_FPS)
         raise ValueError(f"units are 'pixels' or 'equivalent', not {self.units!r}")
 

@@ -1,8 +1,13 @@
 """What many tests share: a home, a few generated clips with their motion, encoders."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is loaded, and for the processes that tests start. Tests are small: on a busy machine a second thread
+# costs more than it brings, and the order of sums is the same everywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from moclip.artefacts import (
 
 CLASSES = ["Left", "Right", "Up", "Down", "Shake", "NA"]
 NAMES = ["c", "a", "b"]
-HEADER = {"dataset": "mixed", "protocol": "quick", "views": 3}
+HEADER = {"protocol": "quick", "views": 3, "n_train": 7, "data": "synthetic clips"}
 SCORES = np.random.default_rng(0).normal(size=(3, 6))
 
 

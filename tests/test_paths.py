@@ -23,6 +23,16 @@ def test_a_block_that_ends_well_replaces_the_file(tmp_path):
     assert os.listdir(path.parent) == ["a.csv"]
 
 
+def test_a_reader_keeps_the_file_that_it_opened(tmp_path):
+    """The new file takes the name; nothing is written into the old one."""
+    path = tmp_path / "a.csv"
+    path.write_text("old and longer")
+    with open(path) as reader:
+        with atomic_path(path) as temporary:
+            temporary.write_text("new")
+        assert reader.read() == "old and longer" and path.read_text() == "new"
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "a.csv"

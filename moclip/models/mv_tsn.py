@@ -22,7 +22,7 @@ class MVTSN(nn.Module):
         self.backbone = create_backbone(backbone, pretrained)
         two_channel_stem(self.backbone)
         self.backbone.reset_classifier(0)  # type: ignore[operator]
-        self.feature_dim = int(self.backbone.num_features)  # type: ignore[arg-type]
+        self.feature_dim = int(self.backbone.head_hidden_size)  # type: ignore[arg-type]
         self.classifier = nn.Linear(self.feature_dim, num_classes)
         nn.init.normal_(self.classifier.weight, std=0.001)
         nn.init.zeros_(self.classifier.bias)

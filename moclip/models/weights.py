@@ -6,6 +6,7 @@ import timm
 import torch
 from torch import nn
 
+from moclip.config import nearest
 from moclip.errors import MoclipError
 from moclip.paths import sha256_file
 
@@ -30,6 +31,8 @@ def create_backbone(name: str, pretrained: bool = True) -> nn.Module:
     WeightsError
         The weights cannot be had here.
     """
+    if not timm.is_model(name):
+        raise ValueError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
     if not pretrained:
         return timm.create_model(name)
     if name == "tf_efficientnet_lite0":

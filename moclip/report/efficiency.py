@@ -43,11 +43,11 @@ def load_parts(run: Path) -> pd.DataFrame:
     FileNotFoundError
         The notebooks that measure have not run.
     """
-    missing = [folder for folder in ("costs", "timings") if not list((run / folder).glob("*.csv"))]
+    missing = [folder for folder in ("costs", "timings") if not list((run / folder).glob("[!.]*.csv"))]
     if missing:
         raise FileNotFoundError(f"no {' and no '.join(missing)} in {run}; run `moclip reproduce --only 01,02,03` first")
-    counted = pd.concat([pd.read_csv(path) for path in sorted((run / "costs").glob("*.csv"))])
-    timed = pd.concat([pd.read_csv(path) for path in sorted((run / "timings").glob("*.csv"))]).drop(columns="views")
+    counted = pd.concat([pd.read_csv(path) for path in sorted((run / "costs").glob("[!.]*.csv"))])
+    timed = pd.concat([pd.read_csv(path) for path in sorted((run / "timings").glob("[!.]*.csv"))]).drop(columns="views")
     return timed.merge(counted, on="part", how="left").set_index("part")
 
 

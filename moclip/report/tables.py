@@ -1,5 +1,6 @@
 """Tables: one data frame, written as CSV, Markdown and LaTeX."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ def save_table(folder: Path, name: str, table: pd.DataFrame, caption: str) -> No
     """
     save_csv(folder / f"{name}.csv", table)
     shown = table.map(_shown)
+    barred = shown.map(_bars).rename(columns=_bars)
     with atomic_path(folder / f"{name}.md") as temporary:
-        temporary.write_text(f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n")
+        temporary.write_text(f"{caption}\n\n{barred.to_markdown(index=False, disable_numparse=True)}\n")
     styled = shown.rename(columns=_latex).style.format(escape="latex").hide(axis="index")
     with atomic_path(folder / f"{name}.tex") as temporary:
         temporary.write_text(styled.to_latex(hrules=True, caption=_latex(caption), label=f"tab:{name}"))
@@ -112,7 +114,7 @@ def reading(row: Mapping[str, Any], memory: Mapping[str, float], margin: float =
         return f"no difference beyond {100 * margin:g} points"
     if row["low"] > 0:
         return f"{row['system']} is better"
-    if row["high"] >= 0:
+    if not row["high"] < 0:  # NaN too: one group has no interval
         return "not distinguishable at this size"
     if row["minus"] != "appearance_head":
         return f"{row['minus']} is better"
@@ -133,9 +135,13 @@ def percent(value: float, low: float | None = None, high: float | None = None) -
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
-        return "" if pd.isna(value) else f"{value:.4g}"
+        return "" if pd.isna(value) else f"{value:.6g}"
     return "" if value is None else str(value)
 
 
+def _bars(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
 def _latex(text: str) -> str:
-    return text.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&")
+    return re.sub(r"[%_&#$]", r"\\\g<0>", text)

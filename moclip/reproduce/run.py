@@ -3,7 +3,6 @@
 The one command: ``moclip reproduce``. What is up to date is skipped and says so (`moclip.reproduce.records`).
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,20 +12,18 @@ from typing import Any
 
 import filelock
 import typer
-from tqdm import tqdm
 
 from moclip import paths
 from moclip.config import Config, ConfigError, load_config, merge, nested
 from moclip.errors import MoclipError
+from moclip.reproduce.display import Display, Say, brief
 from moclip.reproduce.notebook import Progress, execute
 from moclip.reproduce.publish import publish as publish_run
 from moclip.reproduce.publish import publish_seeds, publishable
 from moclip.reproduce.records import State, check_made, read_record, signatures, state, write_record
 from moclip.reproduce.stages import Stage, check_needs, read_stages, select, upstream
 
-Say = Callable[[str], None]
 RESULTS = "tables/results.csv"
-_LINE_EVERY = 20.0  # seconds between status lines where there is no terminal
 
 
 class BusyError(MoclipError):
@@ -216,69 +213,3 @@ def _lock(run: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def brief(reasons: Sequence[str], most: int = 3) -> str:
-    """The first reasons and how many more there are."""
-    more = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
-    return "; ".join(reasons[:most]) + more
-
-
-def clock(seconds: float) -> str:
-    """``45 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
-class Display:
-    """What the user sees: on a terminal a line that changes, elsewhere plain lines now and then."""
-
-    def __init__(self, say: Say, stages: Sequence[Stage], expected: Mapping[str, float | None]) -> None:
-        self.live = sys.stderr.isatty()
-        self.say = (lambda line: tqdm.write(line)) if self.live and say is typer.echo else say
-        self.names = [stage.name for stage in stages]
-        self.expected = expected
-        self.bar: tqdm | None = None
-
-    def _place(self, stage: Stage) -> str:
-        return f"[{self.names.index(stage.name) + 1}/{len(self.names)}] {stage.name}"
-
-    def skipped(self, stage: Stage) -> None:
-        """Say that a stage is up to date."""
-        self.say(f"{self._place(stage)}: unchanged, skipped")
-
-    @contextmanager
-    def running(self, stage: Stage, reasons: Sequence[str]) -> Iterator[None]:
-        """Say that a stage starts, and that it is done."""
-        self.stage, self.start = stage, time.monotonic()
-        self.spoken = self.start
-        self.say(f"{self._place(stage)}: running ({brief(reasons)}){self._left()}")
-        self.bar = tqdm(total=1, bar_format="{desc}", leave=False, dynamic_ncols=True) if self.live else None
-        try:
-            yield
-        finally:
-            if self.bar is not None:
-                self.bar.close()
-        self.say(f"{self._place(stage)}: done in {clock(time.monotonic() - self.start)}")
-
-    def update(self, progress: Progress) -> None:
-        """Show where the running notebook is."""
-        elapsed = time.monotonic() - self.start
-        parts = [f"cell {progress.cell}/{progress.cells}", progress.status, clock(elapsed)]
-        line = f"{self._place(self.stage)}: {' · '.join(part for part in parts if part)}{self._left()}"
-        if self.bar is not None:
-            self.bar.set_description_str(line)
-        elif time.monotonic() - self.spoken >= _LINE_EVERY:
-            self.spoken = time.monotonic()
-            self.say(line)
-
-    def _left(self) -> str:
-        """``, about 3 min 05 s left`` for all that is still to run, where it is known."""
-        later = [self.expected[name] for name in self.names[self.names.index(self.stage.name) + 1 :]]
-        this = self.expected[self.stage.name]
-        if this is None or None in later:
-            return ""
-        left = max(this - (time.monotonic() - self.start), 0) + sum(seconds or 0 for seconds in later)
-        return f", about {clock(left)} left" if left >= 1 else ""

@@ -74,7 +74,10 @@ def load_motion(path: Path | str) -> Motion:
 
 def is_stored(video: Path | str, path: Path | str) -> bool:
     """True where ``path`` holds the motion of this very file, byte for byte."""
-    return Path(path).is_file() and load_motion(path).source == sha256_file(video)
+    try:
+        return Path(path).is_file() and load_motion(path).source == sha256_file(video)
+    except VideoError:  # damaged, or of another version: not this video's motion
+        return False
 
 
 def store_motion(video: Path | str, path: Path | str) -> None:

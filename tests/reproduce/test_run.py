@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from moclip import paths
+from moclip.reproduce.display import Display, clock
 from moclip.reproduce.notebook import NotebookError, Progress
 from moclip.reproduce.publish import PublishError, publish
-from moclip.reproduce.run import BusyError, Display, _lock, clock, reproduce, seeds
+from moclip.reproduce.run import BusyError, _lock, reproduce, seeds
 from moclip.reproduce.stages import StageError
 
 ROOT = Path(__file__).parents[2]
@@ -305,7 +306,7 @@ def test_status_lines_off_a_terminal(notebooks, monkeypatch):
     lines: list[str] = []
     stages = read_stages(notebooks)
     display = Display(lines.append, stages, {"01_first": 100.0, "02_second": 30.0})
-    monkeypatch.setattr("moclip.reproduce.run._LINE_EVERY", 0.0)
+    monkeypatch.setattr("moclip.reproduce.display._LINE_EVERY", 0.0)
     with display.running(stages[0], ["notebook changed", "b", "c", "d", "e"]):
         display.update(Progress(3, 9, "training 2/15"))
     assert lines[0] == "[1/2] 01_first: running (notebook changed; b; c; and 2 more), about 2 min 10 s left"

@@ -21,7 +21,7 @@ class CLIPEncoder(Encoder):
         self.model, self._transform = _load(weights)
         self.model.float()
         self.feature_dim = int(self.model.text_projection.shape[1])
-        self.logit_scale = float(self.model.logit_scale.exp())
+        self.logit_scale = self.model.logit_scale.exp().item()
         self.freeze()
 
     def encode_image(self, images: Tensor) -> Tensor:
@@ -56,11 +56,12 @@ def _load(weights: str):  # type: ignore[no-untyped-def]
     path = Path(weights).expanduser()
     if weights not in clip.available_models() and not path.is_file():
         raise WeightsError(
-            f"{weights!r} is neither a file nor one of CLIP's models: {', '.join(clip.available_models())}"
+            f"{weights!r} is neither a file nor one of CLIP's models: {', '.join(clip.available_models())}; "
+            "name one of these or a file, or go without CLIP: encoder.name=offline"
         )
     try:
         return clip.load(str(path) if path.is_file() else weights, device="cpu", jit=False)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # pickle, zip, a wrong state dict, the network: all kinds
         cache = Path("~/.cache/clip")
         raise WeightsError(
             f"CLIP's weights for {weights!r} could not be loaded ({type(error).__name__}: {error}). Three remedies: "

@@ -1,0 +1,273 @@
+"""Features: computed once, from frozen networks, kept as long as nothing changed."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from moclip import features
+from moclip.artefacts import load_tensors
+from moclip.features import (
+    appearance_features,
+    cached_draws,
+    extract_motion,
+    fresh_draws,
+    motion_features,
+    one_frame,
+    permuted,
+    permuted_draws,
+)
+from moclip.loading import MotionClips, motion_path
+from moclip.models import create_model
+from moclip.models.encoders import load_encoder
+from moclip.models.encoders.base import Encoder
+from moclip.parallel import ClipsError
+from moclip.video import read_frames, read_motion
+
+# --- motion ---------------------------------------------------------------------------------------------------------
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.npz")}
+
+
+def test_one_and_two_processes_store_the_same_bytes(photos, store, tmp_path):
+    for workers in (1, 2):
+        extract_motion(photos.clips, tmp_path / str(workers), workers)
+    one = contents(tmp_path / "1")
+    assert one == contents(tmp_path / "2") == contents(store)
+    assert len(one) == len(photos.clips) == 12
+
+
+def test_a_file_that_is_no_video_is_named_and_the_others_are_kept(photos, tmp_path):
+    bad = replace(photos.clips[1], path=tmp_path / "notes.mp4")
+    bad.path.write_text("no video at all")
+    clips = [photos.clips[0], bad, photos.clips[2]]
+    with pytest.raises(ClipsError) as caught:
+        extract_motion(clips, tmp_path / "store", workers=1)
+    assert str(bad.path) in str(caught.value) and [path for path, _ in caught.value.failures] == [bad.path]
+    assert [motion_path(tmp_path / "store", clip).is_file() for clip in clips] == [True, False, True]
+
+
+def test_what_is_there_is_not_touched(photos, store, tmp_path, monkeypatch):
+    kept = tmp_path / "store"
+    shutil.copytree(store, kept)
+    before = {path: path.stat().st_mtime_ns for path in kept.rglob("*.npz")}
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "store_motion", lambda *job: pytest.fail("read again"))
+        extract_motion(photos.clips, kept, workers=1)
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*.npz")} == before
+
+
+def test_a_video_that_changed_is_read_again(photos, tmp_path):
+    one = replace(photos.clips[0], path=tmp_path / "a.mp4")
+    shutil.copy(photos.clips[0].path, one.path)
+    extract_motion([one], tmp_path, workers=1)
+    before = motion_path(tmp_path, one).read_bytes()
+    shutil.copy(photos.clips[5].path, one.path)
+    extract_motion([one], tmp_path, workers=1)
+    assert motion_path(tmp_path, one).read_bytes() != before
+    with np.load(motion_path(tmp_path, one)) as file:
+        np.testing.assert_array_equal(file["grid"], read_motion(photos.clips[5].path).grid)
+
+
+def test_a_damaged_store_file_is_made_anew(photos, store, tmp_path):
+    path = motion_path(tmp_path, photos.clips[0])
+    path.parent.mkdir()
+    path.write_bytes(b"half a file")
+    extract_motion(photos.clips[:1], tmp_path, workers=1)
+    assert path.read_bytes() == motion_path(store, photos.clips[0]).read_bytes()
+
+
+# --- appearance -----------------------------------------------------------------------------------------------------
+
+
+class Colours(Encoder):
+    """Mean colour, weighted; counts what it is asked for."""
+
+    name, feature_dim, logit_scale = "colours", 3, 1.0
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([1.0, 2, 3]))
+        self.seen = 0
+        self.freeze()
+
+    def encode_image(self, images):
+        self.seen += len(images)
+        return images.mean(dim=(2, 3)) * self.weight
+
+    @staticmethod
+    def preprocess(frame):
+        return torch.from_numpy(np.asarray(Image.fromarray(frame).resize((8, 8)), np.float32)).permute(2, 0, 1)
+
+
+@pytest.fixture
+def encoder():
+    return Colours()
+
+
+@pytest.fixture
+def some(photos, tmp_path):
+    """Five clips of our own, which may be changed."""
+    clips = [replace(clip, path=tmp_path / f"{clip.name}.mp4") for clip in photos.clips[:5]]
+    for clip, original in zip(clips, photos.clips, strict=False):
+        shutil.copy(original.path, clip.path)
+    return clips
+
+
+def compute(encoder, clips, folder, frame="middle", batch_size=2):
+    return appearance_features(encoder, encoder.preprocess, clips, frame, batch_size, folder / "features.safetensors")
+
+
+def test_features_of_the_middle_and_of_the_first_frame(encoder, some, tmp_path):
+    for frame, index in (("middle", 12), ("first", 0)):  # 24 frames
+        frames = [read_frames(clip.path, [index])[0] for clip in some]
+        np.testing.assert_array_equal(one_frame(some[0].path, frame), frames[0])
+        expected = np.stack([encoder.encode_image(encoder.preprocess(frame)[None])[0].numpy() for frame in frames])
+        np.testing.assert_allclose(compute(encoder, some, tmp_path, frame), expected, rtol=1e-6)
+
+
+def test_unchanged_features_are_read(encoder, some, tmp_path):
+    first = compute(encoder, some, tmp_path)
+    before = (tmp_path / "features.safetensors").stat().st_mtime_ns
+    assert encoder.seen == 5 and first.dtype == np.float32 and first.shape == (5, 3)
+    np.testing.assert_array_equal(compute(encoder, some, tmp_path, batch_size=4), first)
+    np.testing.assert_array_equal(compute(Colours(), some, tmp_path), first)
+    assert encoder.seen == 5 and (tmp_path / "features.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("change", ["frame", "video", "weights", "order", "fewer", "preprocessing"])
+def test_changed_features_are_computed_again(encoder, some, tmp_path, change):
+    first = compute(encoder, some, tmp_path)
+    clips, frame = list(some), "middle"
+    if change == "frame":
+        frame = "first"
+    elif change == "video":
+        shutil.copy(some[4].path, some[0].path)
+    elif change == "weights":
+        encoder.weight.data[1] += 1
+    elif change == "order":
+        clips = clips[::-1]
+    elif change == "fewer":
+        clips = clips[:3]
+    else:
+        encoder._transform = "another"
+    second = compute(encoder, clips, tmp_path, frame)
+    assert encoder.seen == 5 + len(clips)
+    fresh = compute(encoder, clips, tmp_path / "elsewhere", frame)
+    np.testing.assert_array_equal(second, fresh)
+    if change in ("frame", "video", "weights"):
+        assert (second[0] != first[0]).any()
+    elif change == "order":
+        np.testing.assert_allclose(second, first[::-1], rtol=1e-6)
+    _, header = load_tensors(tmp_path / "features.safetensors")
+    assert header["names"] == [clip.name for clip in clips] and header["frame"] == frame
+
+
+def test_the_key_of_clip_s_features_is_the_same_in_every_process(clip_file, some, tmp_path):
+    """CLIP's preprocessing holds a function, whose text form holds an address."""
+    encoder, preprocess = load_encoder(f"clip:{clip_file}")
+    appearance_features(encoder, preprocess, some[:1], "middle", 1, tmp_path / "clip.safetensors")
+    _, header = load_tensors(tmp_path / "clip.safetensors")
+    assert "0x" not in header["preprocessing"] and "Resize" in header["preprocessing"]
+
+
+# --- motion features ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return create_model("mv_tsn", num_classes=4, backbone="tf_efficientnet_lite0", pretrained=False)
+
+
+@pytest.fixture
+def clips(photos, store, config):
+    return MotionClips.from_config(photos.train, store, config, flips=True)
+
+
+def test_features_of_a_clip_are_those_of_its_views(network, clips):
+    computed = motion_features(network, clips, views=3, views_a_batch=6)
+    assert computed.shape == (8, 3, 1280) and not computed.requires_grad
+    for index in (0, 7):
+        with torch.no_grad():
+            alone = network.eval().features(clips.to_input(clips.centre_views([index], 3)))
+        torch.testing.assert_close(computed[index], alone[0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(motion_features(network, clips, 3, views_a_batch=1), computed, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("how", ["motion_features", "fresh_draws"])
+def test_the_network_is_frozen(network, clips, how):
+    network.train()  # as training left it
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    assert any("running_mean" in name for name in before) and any("num_batches_tracked" in name for name in before)
+    result = (
+        motion_features(network, clips, 2) if how == "motion_features" else fresh_draws(network, clips, "cpu", 4)(0)
+    )
+    after = network.state_dict()
+    assert before.keys() == after.keys()
+    changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
+    assert changed == [] and not result.requires_grad
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_fresh_draws_are_the_mean_over_the_drawn_segments(network, clips):
+    draw = fresh_draws(network, clips, "cpu", batch_size=3)
+    drawn = draw(2)
+    assert drawn.shape == (8, 1280)
+    for index in (0, 4):
+        batch = torch.utils.data.default_collate([clips[2, index]])
+        with torch.no_grad():
+            expected = network.features(clips.to_input(batch))[0].mean(dim=0)
+        torch.testing.assert_close(drawn[index], expected, atol=1e-4, rtol=1e-3)
+    assert torch.equal(draw(2), drawn)
+    assert not torch.allclose(draw(3), drawn, atol=1e-4)
+
+
+@pytest.mark.parametrize(("views", "segments"), [(12, 3), (7, 3), (3, 3), (5, 1)])
+def test_cached_draws_take_one_view_of_each_part(views, segments):
+    pool = torch.eye(views).expand(20, views, views)  # a view's feature says which view it is
+    draw = cached_draws(pool, segments, seed=0)
+    parts = [set(part.tolist()) for part in np.array_split(np.arange(views), segments)]
+    seen = set()
+    for epoch in range(60):
+        for row in draw(epoch) * segments:
+            assert row.sum().item() == pytest.approx(segments)
+            chosen = row.nonzero()[:, 0].tolist()
+            assert len(chosen) == segments and all(index in part for index, part in zip(chosen, parts, strict=True))
+            seen.update(chosen)
+    assert seen == set(range(views)), "every view is drawn some time"
+
+
+def test_cached_draws_keep_clips_apart_and_follow_seed_and_epoch():
+    pool = torch.arange(6.0).view(6, 1, 1) * 100 + torch.arange(12.0).view(1, 12, 1)  # (6, 12, 1)
+    draw = cached_draws(pool, 3, seed=0)
+    assert [int(value // 100) for value in draw(0)[:, 0]] == list(range(6))
+    assert torch.equal(draw(4), cached_draws(pool, 3, seed=0)(4))
+    assert not torch.equal(draw(4), draw(5)) and not torch.equal(draw(4), cached_draws(pool, 3, seed=1)(4))
+
+
+# --- the permuted control -------------------------------------------------------------------------------------------
+
+
+def test_permuted_deals_the_same_features_to_other_clips():
+    values = torch.arange(50.0).view(50, 1).expand(50, 3)
+    dealt = permuted(values, seed=0)
+    assert sorted(dealt[:, 0].tolist()) == values[:, 0].tolist() and (dealt[:, 0] == dealt[:, 2]).all()
+    assert (dealt != values).any(dim=1).sum() > 40
+    torch.manual_seed(123)
+    assert torch.equal(permuted(values, seed=0), dealt) and not torch.equal(permuted(values, seed=1), dealt)
+    state = torch.random.get_rng_state()
+    permuted(values, seed=5)
+    assert torch.equal(torch.random.get_rng_state(), state), "the global generator is left alone"
+
+
+def test_permuted_draws_deal_alike_in_every_epoch():
+    values = torch.arange(20.0).view(20, 1)
+    draws = permuted_draws(lambda epoch: values + 100 * epoch, seed=3)
+    assert torch.equal(draws(0), permuted(values, 3)) and torch.equal(draws(5) - 500, draws(0))
