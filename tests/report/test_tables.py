@@ -42,7 +42,7 @@ def test_markdown(written):
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert cells[0] == ["Method", "Top-1 (%)", "share", "n", "paper"]
     assert cells[2:] == [
-        ["MV_only", "50.0 [40.1, 60.0]", "0.1235", "12", ""],
+        ["MV_only", "50.0 [40.1, 60.0]", "0.123457", "12", ""],
         ["Fusion & head", "97.5", "", "3456", "89.2"],
     ]
     assert "nan" not in written["md"].lower()
@@ -66,7 +66,7 @@ def test_latex(written):
     rows = [line for line in tex.splitlines() if line.endswith(r"\\")]
     assert rows[0] == r"Method & Top-1 (\%) & share & n & paper \\"
     assert rows[1:] == [
-        r"MV\_only & 50.0 [40.1, 60.0] & 0.1235 & 12 &  \\",
+        r"MV\_only & 50.0 [40.1, 60.0] & 0.123457 & 12 &  \\",
         r"Fusion \& head & 97.5 &  & 3456 & 89.2 \\",
     ]
     assert unescaped(tex) == []
