@@ -94,7 +94,7 @@ def differences(
                 "low": round(gap.low, 4),
                 "high": round(gap.high, 4),
                 "n_test": gap.n,
-                "mcnemar_p": round(metrics.mcnemar(predictions, dataset, system, other), 6),
+                "mcnemar_p": float(f"{metrics.mcnemar(predictions, dataset, system, other):.2g}"),
             }
         )
     return pd.DataFrame(rows)
@@ -106,8 +106,8 @@ def reading(row: Mapping[str, Any], memory: Mapping[str, float], margin: float =
     Parameters
     ----------
     row : a row of `differences`.
-    memory : accuracy of the motion head on ``training clips`` and ``test clips``, and ``chance``: where fusion loses to
-        a system without motion, this says how far the motion features carry over.
+    memory : accuracy of the motion head on ``training clips`` and ``test clips``, ``chance``, and ``permuted minus
+        appearance``: where fusion loses to the appearance head, these say what the motion features did to it.
     margin : differences whose interval stays within it count as none.
     """
     if -margin <= row["low"] and row["high"] <= margin:
@@ -118,10 +118,12 @@ def reading(row: Mapping[str, Any], memory: Mapping[str, float], margin: float =
         return "not distinguishable at this size"
     if row["minus"] != "appearance_head":
         return f"{row['minus']} is better"
+    noise = memory["permuted minus appearance"]
     return (
-        f"appearance_head is better: motion features fit the training clips and do not carry over (motion head "
-        f"{percent(memory['training clips'])} % on training clips, {percent(memory['test clips'])} % on test clips, "
-        f"chance {percent(memory['chance'])} %)"
+        f"appearance_head is better: motion dealt to wrong clips changes its accuracy by {100 * noise:+.1f} points "
+        f"(inputs without information), the clips' own by {100 * (row['difference'] - noise):+.1f} more: they know the "
+        f"training clips (motion head {percent(memory['training clips'])} % on training clips, "
+        f"{percent(memory['test clips'])} % on test clips, chance {percent(memory['chance'])} %)"
     )
 
 

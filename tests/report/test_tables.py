@@ -130,7 +130,7 @@ def test_differences(predictions):
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
-MEMORY = {"training clips": 0.95, "test clips": 0.12, "chance": 0.1}
+MEMORY = {"training clips": 0.95, "test clips": 0.12, "chance": 0.1, "permuted minus appearance": -0.07}
 
 
 @pytest.mark.parametrize(
@@ -151,5 +151,7 @@ def test_reading(low, high, minus, expected):
 
 
 def test_reading_where_motion_does_not_carry_over():
-    text = tables.reading({"system": "fusion", "minus": "appearance_head", "low": -0.2, "high": -0.05}, MEMORY)
+    row = {"system": "fusion", "minus": "appearance_head", "difference": -0.12, "low": -0.2, "high": -0.05}
+    text = tables.reading(row, MEMORY)
+    assert "-7.0 points" in text and "-5.0 more" in text
     assert text.startswith("appearance_head is better") and "95.0 %" in text and "12.0 %" in text and "10.0 %" in text
