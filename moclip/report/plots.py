@@ -94,7 +94,7 @@ def colour_field(field: np.ndarray, bound: float) -> np.ndarray:
     return hsv_to_rgb(np.stack([hue, length, np.ones_like(hue)], axis=-1))
 
 
-def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int = 16, magnify: float = 4.0) -> None:
+def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int, magnify: float) -> None:
     """Motion vectors as arrows on a frame, one every ``step`` pixels, drawn ``magnify`` times their length.
 
     Parameters

@@ -90,7 +90,7 @@ def differences(
                 "dataset": dataset,
                 "system": system,
                 "minus": other,
-                "difference": round(gap.value, 4),
+                "difference": round(gap.value, 4) + 0.0,  # no minus zero
                 "low": round(gap.low, 4),
                 "high": round(gap.high, 4),
                 "n_test": gap.n,
