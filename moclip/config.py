@@ -125,9 +125,7 @@ class Config(Section):
     profile: str
     run: str = Field(description="name of the folder under runs/ and figures/; the profile's unless set")
     device: str = Field("auto", description="auto, cpu, cuda")
-    protocol: Literal["paper", "quick"] = Field(
-        description="named in every table; differences from the paper are listed there"
-    )
+    protocol: str = Field(description="the profile's, named in every table; with what overrides changed of it")
     data: Data
     encoder: Encoder
     motion: Motion = Motion()  # type: ignore[call-arg]
@@ -155,13 +153,32 @@ def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = No
     ConfigError
         Unknown profile or key (with the nearest one), or a value that does not fit.
     """
-    values = merge(read_profile(profile), nested(overrides or {}))
+    own = read_profile(profile)
     name = Path(profile).stem
-    values = {"run": name, **values, "profile": name}
+    named = {"run": name, **merge(own, nested(overrides or {})), "profile": name}
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(named)
+        unchanged = Config.model_validate({"run": name, **own, "profile": name})
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
+    changes = changed_protocol(unchanged, config)
+    return config.model_copy(update={"protocol": ", ".join([config.protocol, *changes])})
+
+
+def changed_protocol(profile: Config, config: Config) -> list[str]:
+    """``mv.epochs=3`` and the like: what overrides changed of the method, so that no table calls it the profile's own.
+
+    Seeds are no part of a protocol, nor is where the data lie or how many are read at once.
+    """
+    skipped = {"encoder.batch_size", "mv.seed", "fusion.seeds"}
+    changes = []
+    for section in ("encoder", "motion", "mv", "fusion"):
+        before, now = (getattr(each, section).model_dump() for each in (profile, config))
+        changes += [f"{section}.{key}={now[key]}" for key in now if now[key] != before[key]]
+    for key in ("reencode", "val_fraction"):
+        if (value := getattr(config.data, key)) != getattr(profile.data, key):
+            changes.append(f"data.{key}={value}")
+    return [change for change in changes if change.partition("=")[0] not in skipped]
 
 
 def read_profile(profile: str) -> dict[str, Any]:

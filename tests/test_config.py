@@ -86,3 +86,11 @@ def test_merge_leaves_its_arguments_alone():
 def test_values_do_not_change_after_loading():
     with pytest.raises(ValidationError, match="frozen"):
         load_config("quick").mv.epochs = 3  # type: ignore[misc]
+
+
+def test_tables_name_what_overrides_changed_of_the_protocol():
+    assert load_config("ucf101").protocol == "paper"
+    assert load_config("ucf101", {"data.fold": 2, "mv.seed": 3, "fusion.seeds": [1], "run": "x"}).protocol == "paper"
+    changed = load_config("ucf101", {"mv.epochs": 3, "encoder": {"name": "offline"}, "data.reencode": False})
+    assert changed.protocol == "paper, encoder.name=offline, mv.epochs=3, data.reencode=False"
+    assert load_config("ucf101", {"mv.epochs": 200}).protocol == "paper", "the profile's own value changes nothing"
