@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from moclip.errors import MoclipError
 
@@ -93,6 +93,12 @@ class MV(Section):
     weight_decay: float = Field(1e-4, ge=0)
     batch_size: PositiveInt
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _milestones_are_reached(self) -> "MV":
+        if self.schedule == "step" and any(milestone >= self.epochs for milestone in self.milestones):
+            raise ValueError(f"milestones {self.milestones} lie beyond the last of {self.epochs} epochs: set both")
+        return self
 
 
 class Fusion(Section):

@@ -47,9 +47,10 @@ def latency(function: Callable[..., Any], *inputs: Tensor, repeats: int = 15, wa
             torch.cuda.synchronize(device)
         return time.perf_counter() - start
 
-    for _ in range(warm_up):
-        once()
-    seconds = [once() for _ in range(repeats)]
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # FP32 means FP32
+        for _ in range(warm_up):
+            once()
+        seconds = [once() for _ in range(repeats)]
     return {
         "seconds": statistics.median(seconds),
         "fastest": min(seconds),

@@ -75,7 +75,9 @@ def save_checkpoint(
         "classes": list(dataset.classes),
         "fingerprint": dataset.fingerprint,
         "motion": config.motion.model_dump(),
-        "settings": config.mv.model_dump(),
+        "encoder": config.encoder.model_dump(),
+        "mv": config.mv.model_dump(),
+        "fusion": config.fusion.model_dump(),
         "protocol": config.protocol,
         "seed": seed,
     }

@@ -67,10 +67,11 @@ def appearance_features(
             log.info("appearance features: unchanged, read from %s", path)
             return tensors["features"]
     encoder.eval()
+    device = next(encoder.parameters()).device
     parts = []
     for start in track(range(0, len(clips), batch_size), "appearance features", unit="batch"):
         images = [preprocess(one_frame(clip.path, frame)) for clip in clips[start : start + batch_size]]
-        parts.append(encoder.encode_image(torch.stack(images)).float().numpy())
+        parts.append(encoder.encode_image(torch.stack(images).to(device)).float().cpu().numpy())
     features = np.concatenate(parts)
     save_tensors(path, {"features": features}, header)
     return features
@@ -131,15 +132,18 @@ def permuted_draws(draws: Draws, seed: int) -> Draws:
     return lambda epoch: permuted(draws(epoch), seed)
 
 
-def fresh_draws(model: MVTSN, clips: MotionClips, device: torch.device | str, batch_size: int) -> Draws:
-    """Motion features an epoch from newly drawn segments and crops (``train_features: drawn``, the paper's way)."""
+def fresh_draws(model: MVTSN, clips: MotionClips, seed: int, device: torch.device | str, batch_size: int) -> Draws:
+    """Motion features an epoch from newly drawn segments and crops (``train_features: drawn``, the paper's way).
+
+    Other draws than those on which the network was trained, and others for every ``seed``.
+    """
     model = model.to(device).eval()
 
     @torch.no_grad()
     def draw(epoch: int) -> Tensor:
         parts = []
         for start in range(0, len(clips), batch_size):
-            samples = [clips[epoch, index] for index in range(start, min(start + batch_size, len(clips)))]
+            samples = [clips[epoch, index, 1 + seed] for index in range(start, min(start + batch_size, len(clips)))]
             batch = {key: value.to(device) for key, value in torch.utils.data.default_collate(samples).items()}
             parts.append(model.features(clips.to_input(batch)).mean(dim=1).cpu())
         return torch.cat(parts)

@@ -85,16 +85,20 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         motion = self.motions[index]
         return np.float32(self.scale.factor(motion.width, motion.fps) / motion.scale)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: tuple[int, ...]) -> dict[str, Any]:
         """Training sample of clip ``index`` in ``epoch``; the same whatever the number of workers.
+
+        Parameters
+        ----------
+        key : (epoch, index), and perhaps more numbers (not 0) that ask for another stream of random draws.
 
         Returns
         -------
         dict
             ``cells`` int16 (S, gh, gw, 2); ``factor`` (), ``box`` (4,), ``flip`` () and ``label`` () of all segments.
         """
-        epoch, index = key
-        rng = np.random.default_rng([self.settings.seed, epoch, index])
+        index = key[1]
+        rng = np.random.default_rng([self.settings.seed, *key])
         chosen = sampling.random_segments(len(self.candidates[index]), self.settings.segments, rng)
         return {
             "cells": self.cells(index, self.candidates[index][chosen]),
@@ -130,7 +134,7 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         return transforms.crop_resize(fields, boxes, self.settings.input_size).unflatten(0, (count, segments))
 
     def saturated(self) -> float:
-        """Share of all block vectors that the 8-bit scaling cuts off."""
+        """Share of all raw block vectors that the 8-bit scaling cuts off."""
         beyond = total = 0
         for motion in self.motions:
             inter = motion.mask == 1

@@ -49,7 +49,7 @@ def for_each_file(
     """
     if not jobs:
         return
-    pool = executor or _process_pool(min(workers or os.cpu_count() or 1, len(jobs)))
+    pool = executor or _process_pool(min(workers or len(os.sched_getaffinity(0)), len(jobs)))
     failures = []
     try:
         futures = {pool.submit(work, *job): job for job in jobs}

@@ -65,11 +65,6 @@ def quantise(fields: Tensor, bound: float = 20.0) -> Tensor:
     return (torch.trunc(fields * (127.5 / bound)) + 128).clamp_(0, 255) / 255 - 0.5
 
 
-def saturated(fields: Tensor, bound: float = 20.0) -> float:
-    """Share of vectors with a component beyond ``bound``."""
-    return float((fields.abs() > bound).any(dim=1).float().mean())
-
-
 def centre_box(height: int, width: int, crop: float) -> np.ndarray:
     """The centre crop: float32 (4,) left, top, width, height in pixels; its side is ``crop`` times the shorter side."""
     side = crop * min(height, width)

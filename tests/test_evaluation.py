@@ -65,7 +65,7 @@ def test_a_checkpoint_comes_back_whole(checkpoint, config, dataset):
         assert torch.equal(loaded(segments), network.eval()(segments))
     header = load_json(path.with_suffix(".json"))
     assert header["seed"] == 7 and header["classes"] == list(CLASSES) and header["fingerprint"] == "abc"
-    assert header["settings"]["segments"] == config.mv.segments
+    assert header["mv"]["segments"] == config.mv.segments
 
 
 def test_a_head_comes_back(tmp_path, config, dataset):

@@ -207,7 +207,7 @@ def test_the_network_is_frozen(network, clips, how):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert any("running_mean" in name for name in before) and any("num_batches_tracked" in name for name in before)
     result = (
-        motion_features(network, clips, 2) if how == "motion_features" else fresh_draws(network, clips, "cpu", 4)(0)
+        motion_features(network, clips, 2) if how == "motion_features" else fresh_draws(network, clips, 0, "cpu", 4)(0)
     )
     after = network.state_dict()
     assert before.keys() == after.keys()
@@ -217,16 +217,25 @@ def test_the_network_is_frozen(network, clips, how):
 
 
 def test_fresh_draws_are_the_mean_over_the_drawn_segments(network, clips):
-    draw = fresh_draws(network, clips, "cpu", batch_size=3)
+    draw = fresh_draws(network, clips, 0, "cpu", batch_size=3)
     drawn = draw(2)
     assert drawn.shape == (8, 1280)
     for index in (0, 4):
-        batch = torch.utils.data.default_collate([clips[2, index]])
+        batch = torch.utils.data.default_collate([clips[2, index, 1]])  # 1: seed 0's stream
         with torch.no_grad():
             expected = network.features(clips.to_input(batch))[0].mean(dim=0)
         torch.testing.assert_close(drawn[index], expected, atol=1e-4, rtol=1e-3)
     assert torch.equal(draw(2), drawn)
     assert not torch.allclose(draw(3), drawn, atol=1e-4)
+    assert not torch.allclose(fresh_draws(network, clips, 1, "cpu", 3)(2), drawn, atol=1e-4), "each seed its own"
+
+
+def test_fresh_draws_are_not_those_that_trained_the_network(clips):
+    for index in range(len(clips)):
+        trained, fresh = clips[2, index], clips[2, index, 1]
+        if not np.array_equal(trained["cells"], fresh["cells"]) or not np.array_equal(trained["box"], fresh["box"]):
+            return
+    pytest.fail("the same draws for every clip")
 
 
 @pytest.mark.parametrize(("views", "segments"), [(12, 3), (7, 3), (3, 3), (5, 1)])

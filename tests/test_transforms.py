@@ -17,7 +17,6 @@ from moclip.transforms import (
     flip,
     quantise,
     random_box,
-    saturated,
 )
 
 # Quarter pixels up to 205, as streams have them: far beyond the bound of 20.
@@ -181,9 +180,3 @@ def test_a_video_of_unknown_rate_has_no_equivalent():
     """`Motion.fps` is 0.0 where the file does not say: all motion would become zero."""
     with pytest.raises(ValueError, match="rate|fps"):
         InputScale("equivalent").factor(340, 0.0)
-
-
-def test_saturated_counts_vectors():
-    fields = torch.zeros(1, 2, 2, 2)
-    fields[0, 0, 0, 0], fields[0, 1, 0, 1], fields[0, 0, 1, 0], fields[0, 1, 1, 0] = 20.0, -20.5, 21, 99
-    assert saturated(fields) == 0.5

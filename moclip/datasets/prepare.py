@@ -1,5 +1,6 @@
 """From the configuration to data sets that are ready to read: generated, listed, re-encoded one way."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +51,11 @@ def datasets_of(settings: Data) -> list[VideoDataset]:
         seed=settings.seed,
         allow_partial=settings.allow_partial,
     )
-    return [reencode(dataset, data_dir() / "reencoded" / "ucf101", settings.workers) if settings.reencode else dataset]
+    if not settings.reencode:
+        return [dataset]
+    # Clips of the same name in another folder may be other clips.
+    origin = hashlib.sha256(str(settings.root.expanduser().resolve()).encode()).hexdigest()[:8]
+    return [reencode(dataset, data_dir() / "reencoded" / f"ucf101-{origin}", settings.workers)]
 
 
 def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) -> VideoDataset:
@@ -77,4 +82,4 @@ def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) ->
 
 
 def _is_current(source: Path, target: Path) -> bool:
-    return target.is_file() and (not source.is_file() or target.stat().st_mtime >= source.stat().st_mtime)
+    return target.is_file() and target.stat().st_mtime >= source.stat().st_mtime

@@ -91,6 +91,9 @@ def table_one(results: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
 
 def table_two(results: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
     """Throughput at batch 1 with appearance features computed beforehand, a row a system; arguments as `table_one`."""
+    devices = parts.loc[sorted({part for system in SYSTEMS for part in system["online"]}), "device"].unique()
+    if len(devices) != 1:
+        raise ValueError(f"parts timed on different devices cannot be added: {', '.join(devices)}; run 02 and 03 again")
     rows = []
     for system in SYSTEMS:
         own = _row(results, system["system"])

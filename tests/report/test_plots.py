@@ -74,7 +74,7 @@ def test_bars_stand_in_order_with_their_intervals(axes):
 def test_arrows_stand_where_something_moves(axes):
     field = np.zeros((32, 48, 2))
     field[:16, 16:32] = (3, -2)
-    plots.quiver(axes, np.zeros((32, 48, 3), np.uint8), field, step=16)
+    plots.quiver(axes, np.zeros((32, 48, 3), np.uint8), field, step=16, magnify=2.0)
     (arrows,) = [child for child in axes.get_children() if isinstance(child, matplotlib.quiver.Quiver)]
     assert (arrows.U.tolist(), arrows.V.tolist()) == ([3], [-2])
     assert arrows.XY.tolist() == [[24, 8]] and arrows.angles == "xy"

@@ -108,8 +108,15 @@ def in_process(monkeypatch):
 def command(notebooks: Path, *arguments: str) -> subprocess.Popen:
     """The `moclip` command in a process of its own."""
     code = DRIVER.format(notebooks=str(notebooks), arguments=list(arguments))
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # A shell starts background jobs with SIGINT ignored, and children inherit that: tests run there too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for(condition, seconds: float = 60) -> None:

@@ -17,12 +17,14 @@ class Encoder(nn.Module):
     Attributes
     ----------
     name : how the user asked for it; printed in every table.
+    image_tower : the part that sees images; its parameters are what recognition costs once class embeddings are kept.
     feature_dim : size D of the features.
     logit_scale : factor on cosine similarities before the softmax.
     frozen : always; there is no training of encoders here.
     """
 
     name: str
+    image_tower: nn.Module
     feature_dim: int
     logit_scale: float
     frozen: ClassVar[bool] = True

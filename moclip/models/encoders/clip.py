@@ -22,6 +22,7 @@ class CLIPEncoder(Encoder):
         self.model.float()
         self.feature_dim = int(self.model.text_projection.shape[1])
         self.logit_scale = self.model.logit_scale.exp().item()
+        self.image_tower = self.model.visual
         self.freeze()
 
     def encode_image(self, images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ learns from ImageNet's 1,000 pairs (class name, weight vector). After Lei Ba et 
 It is no CLIP and is never printed as one.
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -115,7 +116,8 @@ def _text_to_classifier(text_tower: SentenceEncoder, classifier: Tensor) -> tupl
     Both sides are centred: adding one vector to all classifier rows changes no softmax, so it carries nothing.
     """
     names = imagenet_names()
-    cache = cache_dir() / f"imagenet-names-{MINILM_SHA256[:12]}.safetensors"  # 1,000 names take seconds on a CPU
+    key = hashlib.sha256("\n".join([MINILM_SHA256, *names]).encode()).hexdigest()[:12]
+    cache = cache_dir() / f"imagenet-names-{key}.safetensors"  # 1,000 names take seconds on a CPU
     if cache.is_file():
         embeddings = load_file(cache)["embeddings"]
     else:
