@@ -1,6 +1,6 @@
 """Write video: frames into a file, and any video into the stream that CoViAR reads.
 
-Both writers use one encoder thread, no B-frames, one reference frame and a fixed distance of I-frames, so that every
+Both writers use one encoder thread, no B-frames unless asked for, one reference frame and a fixed distance of I-frames, so that every
 motion vector of a P-frame points into the frame before it, and the same frames give the same bytes.
 """
 
@@ -35,6 +35,7 @@ def encode(
     codec: str = "mpeg4",
     gop: int = 12,
     quality: int | None = None,
+    b_frames: int = 0,
 ) -> None:
     """Write RGB frames to a video whose motion can be read back.
 
@@ -53,11 +54,13 @@ def encode(
         Every ``gop``-th frame is an I-frame, and no other (x264 inserts none at scene cuts).
     quality : int, optional
         ``mpeg4``: constant quantiser, 1 (best) to 31, default 5. ``libx264``: CRF, 0 (lossless) to 51, default 23.
+    b_frames : int
+        At most so many B-frames in a row, for examples and tests: vectors of such a video cannot be accumulated.
 
     Raises
     ------
     ValueError
-        No frames, frames of the wrong shape, type or an odd size, an unknown codec or suffix, quality out of range.
+        No frames, frames of the wrong shape, type or an odd size, an unknown codec or suffix, quality or b_frames out of range.
     """
     if codec not in QUALITY:
         raise ValueError(f"codec {codec!r} is not one of {', '.join(QUALITY)}")
@@ -65,7 +68,9 @@ def encode(
     container = CONTAINERS.get(path.suffix.lower())
     if container is None or (container == "m4v" and codec != "mpeg4"):
         raise ValueError(f"{path.name}: cannot write {codec} there; use .mp4 or .avi, or .m4v with mpeg4")
-    options = _options(codec, gop, QUALITY[codec] if quality is None else quality)
+    if not 0 <= b_frames <= 16:
+        raise ValueError(f"b_frames {b_frames} must lie in 0..16")
+    options = _options(codec, gop, QUALITY[codec] if quality is None else quality) | {"bf": str(b_frames)}
     _write(_to_yuv(frames), path, container, codec, _rational(fps), options)
 
 
