@@ -35,11 +35,17 @@ class Groups(Section):
 class Data(Section):
     """Which clips."""
 
-    name: Literal["moving_photos", "ucf101"]
+    name: Literal["moving_photos", "ucf101", "video_folder"]
     root: Path | None = Field(None, description="folder of the videos; generated data have a default")
     annotation_path: Path | None = Field(None, description="folder of classInd.txt and the split lists")
     fold: Literal[1, 2, 3] = 1
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training groups kept for validation")
+    test_fraction: float = Field(
+        0.25, gt=0, lt=1, description="share of each class's groups kept for testing, in a video_folder without test/"
+    )
+    horizontal_flip: bool | None = Field(
+        None, description="mirror clips in training; unset, what the data set says of itself"
+    )
     allow_partial: bool = Field(False, description="go on where listed files are missing; they are reported")
     reencode: bool = Field(False, description="re-encode all clips one way (CoViAR's format) before reading motion")
     designs: dict[Literal["mixed", "independent"], Groups] = Field(
@@ -118,11 +124,32 @@ class Fusion(Section):
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
+class Timing(Section):
+    """How networks are timed."""
+
+    repeats: PositiveInt = Field(15, description="calls of which the median is taken")
+    largest_batch: PositiveInt = Field(32, description="videos; the best batch is sought up to here")
+
+
 class Report(Section):
-    """Statistics and look of the tables."""
+    """Statistics of the tables."""
 
     resamples: PositiveInt = Field(9999, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0, lt=1)
+
+
+class Figures(Section):
+    """What figures show; no part of any number."""
+
+    confusion_order: Literal["class", "clustered"] = Field(
+        "class", description="order of confusion matrices: the data set's, or classes that are confused side by side"
+    )
+    examples: Literal["median", "random"] = Field(
+        "median",
+        description="which clip stands for a kind: the one nearest the median margin, or one drawn by the seed",
+    )
+    seed: int = Field(0, description="of random examples")
+    video: Path | None = Field(None, description="your own video, drawn by notebook 00")
 
 
 class Config(Section):
@@ -137,7 +164,9 @@ class Config(Section):
     motion: Motion = Motion()  # type: ignore[call-arg]
     mv: MV
     fusion: Fusion = Fusion()  # type: ignore[call-arg]
+    timing: Timing = Timing()  # type: ignore[call-arg]
     report: Report = Report()  # type: ignore[call-arg]
+    figures: Figures = Figures()  # type: ignore[call-arg]
 
 
 def profiles() -> list[str]:
@@ -181,7 +210,7 @@ def changed_protocol(profile: Config, config: Config) -> list[str]:
     for section in ("encoder", "motion", "mv", "fusion"):
         before, now = (getattr(each, section).model_dump() for each in (profile, config))
         changes += [f"{section}.{key}={now[key]}" for key in now if now[key] != before[key]]
-    for key in ("reencode", "val_fraction"):
+    for key in ("reencode", "val_fraction", "horizontal_flip"):
         if (value := getattr(config.data, key)) != getattr(profile.data, key):
             changes.append(f"data.{key}={value}")
     return [change for change in changes if change.partition("=")[0] not in skipped]

@@ -1,21 +1,48 @@
-"""What a system costs: parameters, multiply-adds, and time on this machine."""
+"""What a network costs: parameters, multiply-adds, time and memory on this machine."""
 
+import json
+import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
+
+Row = dict[str, Any]
+LONGEST_CALL = 1.0  # seconds: no larger batch is tried beyond it, and a longer call is repeated three times only
+_MEGABYTE = 1e6
 
 
 def parameters(model: nn.Module) -> dict[str, int]:
     """``total`` and ``trainable`` (from ``requires_grad``) parameters."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return {"total": sum(size for size, _ in sizes), "trainable": sum(size for size, grad in sizes if grad)}
+
+
+def count(model: nn.Module, *view: Tensor) -> Row:
+    """What a network is: ``params``, ``trainable``, ``macs_per_view`` and ``input`` (the size of one view).
+
+    Parameters
+    ----------
+    view : what the network takes for one view of one video, batch size 1.
+    """
+    size = parameters(model)
+    shapes = [" x ".join(str(side) for side in tensor.shape[-3:] if side > 1) for tensor in view]
+    return {
+        "params": size["total"],
+        "trainable": size["trainable"],
+        "macs_per_view": macs(model, *view),
+        "input": " + ".join(shapes),
+    }
 
 
 @torch.no_grad()
@@ -36,8 +63,48 @@ def macs(function: Callable[..., Any], *inputs: Tensor) -> int:
 
 
 @torch.inference_mode()
-def latency(function: Callable[..., Any], *inputs: Tensor, repeats: int = 15, warm_up: int = 3) -> dict[str, Any]:
-    """Seconds of one call: median, minimum and maximum of ``repeats``, synchronised, after a warm-up."""
+def speed(model: nn.Module, *video: Tensor, largest_batch: int = 32, repeats: int = 15) -> list[Row]:
+    """Seconds and memory of a network: FP32 at batch 1, 2, 4 ..., then bfloat16 at batch 1 and at the best one.
+
+    Batches grow until a video gets no cheaper, a call takes more than `LONGEST_CALL` seconds, or ``largest_batch`` is
+    reached.
+
+    Parameters
+    ----------
+    video : what the network takes for one video, batch size 1.
+
+    Returns
+    -------
+    list of dict
+        ``precision``, ``batch`` (videos), what `latency` says, and ``peak_mb`` (`peak_memory`).
+    """
+    rows = [_timed(model, video, 1, "FP32", repeats)]
+    while rows[-1]["batch"] < largest_batch and rows[-1]["seconds"] < LONGEST_CALL / 2:
+        rows.append(_timed(model, video, 2 * rows[-1]["batch"], "FP32", repeats))
+        if len(rows) > 2 and min(map(_a_video, rows[-2:])) > 0.97 * min(map(_a_video, rows[:-2])):
+            break  # twice no gain to speak of
+    best = min(rows, key=_a_video)["batch"]
+    return rows + [_timed(model, video, batch, "bf16", repeats) for batch in sorted({1, best})]
+
+
+def _a_video(row: Row) -> float:
+    return float(row["seconds"] / row["batch"])
+
+
+def _timed(model: nn.Module, video: tuple[Tensor, ...], batch: int, precision: str, repeats: int) -> Row:
+    inputs = [tensor.repeat(batch, *[1] * (tensor.dim() - 1)) for tensor in video]
+    device = inputs[0].device.type
+    with torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else nullcontext():
+        timing = latency(model, *inputs, repeats=repeats)
+        return {"precision": precision, "batch": batch, **timing, "peak_mb": peak_memory(model, *inputs)}
+
+
+@torch.inference_mode()
+def latency(function: Callable[..., Any], *inputs: Tensor, repeats: int = 15, warm_up: int = 3) -> Row:
+    """Seconds of one call: median, minimum and maximum of ``repeats``, synchronised, after a warm-up.
+
+    A call that takes long is repeated less often: about `LONGEST_CALL` in all, but never fewer than three times.
+    """
     device = inputs[0].device
 
     def once() -> float:
@@ -48,17 +115,52 @@ def latency(function: Callable[..., Any], *inputs: Tensor, repeats: int = 15, wa
         return time.perf_counter() - start
 
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # FP32 means FP32
-        for _ in range(warm_up):
-            once()
-        seconds = [once() for _ in range(repeats)]
+        before = once()
+        for _ in range(warm_up - 1 if before < LONGEST_CALL / 10 else 1):
+            before = once()
+        seconds = [once() for _ in range(max(3, min(repeats, int(LONGEST_CALL / before))))]
     return {
         "seconds": statistics.median(seconds),
         "fastest": min(seconds),
         "slowest": max(seconds),
-        "repeats": repeats,
+        "repeats": len(seconds),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
     }
+
+
+@torch.no_grad()
+def peak_memory(model: nn.Module, *inputs: Tensor) -> float:
+    """Megabytes (10^6 bytes) that a call needs: the weights, and the most that torch holds at once beside them.
+
+    What the libraries underneath take for themselves is not seen.
+    """
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *model.buffers()])
+    if inputs[0].device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(inputs[0].device)
+        before = torch.cuda.memory_allocated(inputs[0].device)
+        model(*inputs)
+        held = torch.cuda.max_memory_allocated(inputs[0].device) - before
+    else:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own log, on stderr
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            model(*inputs)
+        held = _most_held(profiler)
+    return round((weights + held) / _MEGABYTE, 1)
+
+
+def _most_held(profiler: profile) -> int:
+    """Bytes at the highest point above the start, from the profiler's list of allocations."""
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    changes = [(event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]"]
+    held = most = 0
+    for _, change in sorted(changes, key=lambda pair: pair[0]):
+        held += change
+        most = max(most, held)
+    return most
 
 
 def _processor() -> str:

@@ -101,3 +101,14 @@ def test_a_step_schedule_has_to_step():
     with pytest.raises(ConfigError, match=r"mv: .*milestones \(80, 160\) lie beyond the last of 30 epochs"):
         load_config("ucf101", {"mv.epochs": 30})
     assert load_config("ucf101", {"mv.epochs": 30, "mv.milestones": [10, 20]}).mv.epochs == 30
+
+
+def test_a_folder_of_own_videos():
+    config = load_config("folder", {"data.root": "/videos"})
+    assert config.data.name == "video_folder" and config.data.reencode and config.motion.units == "equivalent"
+    assert config.protocol == load_config("folder", {"data.seed": 3}).protocol == load_config("ucf101-small").protocol
+    changed = load_config("folder", {"data.horizontal_flip": False, "data.val_fraction": 0.1})
+    assert changed.protocol == f"{config.protocol}, data.val_fraction=0.1, data.horizontal_flip=False"
+    for share in (0, 1):
+        with pytest.raises(ConfigError, match=f"data.test_fraction: .*found {share}"):
+            load_config("folder", {"data.test_fraction": share})

@@ -7,7 +7,7 @@ from moclip.datasets.base import Clip, VideoDataset
 
 __all__ = ["Clip", "VideoDataset", "list_datasets", "load_dataset"]
 
-NAMES = ("moving_photos", "ucf101")
+NAMES = ("moving_photos", "ucf101", "video_folder")
 
 
 def list_datasets() -> list[str]:
@@ -20,7 +20,8 @@ def load_dataset(name: str, **kwargs: Any) -> VideoDataset:
 
     Parameters
     ----------
-    name : ``moving_photos`` (see ``moclip.datasets.moving_photos.MovingPhotos``) or ``ucf101`` (``...ucf101.UCF101``).
+    name : ``moving_photos`` (see ``moclip.datasets.moving_photos.MovingPhotos``), ``ucf101`` (``...ucf101.UCF101``) or
+        ``video_folder`` (``...video_folder.VideoFolder``).
     **kwargs : passed on.
 
     Raises
@@ -36,6 +37,10 @@ def load_dataset(name: str, **kwargs: Any) -> VideoDataset:
         from moclip.datasets.ucf101 import UCF101
 
         return UCF101(**kwargs)
+    if name == "video_folder":
+        from moclip.datasets.video_folder import VideoFolder
+
+        return VideoFolder(**kwargs)
     nearest = difflib.get_close_matches(name.lower().replace("-", "_"), NAMES, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     raise ValueError(f"no data set {name!r}; {hint}There are: {', '.join(NAMES)}")

@@ -1,12 +1,15 @@
 """What a data set is, for every room above: clips with a label, a group and a name, cut into splits."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from moclip.paths import sha256_file
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,12 @@ class VideoDataset:
         }
 
 
+def words(name: str) -> str:
+    """A class name with spaces, for prompts: ``ApplyLipstick``, ``apply_lipstick``, ``apply-lipstick``."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return " ".join(re.sub(r"[_-]+", " ", spaced).split())
+
+
 def hold_out_groups(train: Sequence[Clip], fraction: float, seed: int) -> tuple[list[Clip], list[Clip]]:
     """Cut a validation split from training clips, whole groups at a time, the same share of every class.
 
@@ -120,5 +129,5 @@ def fingerprint_files(clips: Sequence[Clip]) -> str:
     digest = hashlib.sha256()
     for clip in sorted(clips, key=lambda clip: clip.name):
         digest.update(f"{clip.name}\0{clip.label}\0".encode())
-        digest.update(hashlib.sha256(clip.path.read_bytes()).digest())
+        digest.update(bytes.fromhex(sha256_file(clip.path)))
     return digest.hexdigest()[:16]

@@ -1,6 +1,7 @@
 """From the configuration to data sets that are ready to read: generated, listed, re-encoded one way."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from moclip.parallel import for_each_file
 from moclip.paths import data_dir
 from moclip.video import transcode
 
+COARSEST_CLOCK = 2  # seconds: the time stamps of some file systems are no finer
+
 
 def datasets_of(settings: Data) -> list[VideoDataset]:
     """The data sets of a configuration, the main one first; MovingPhotos has one a design.
@@ -19,54 +22,66 @@ def datasets_of(settings: Data) -> list[VideoDataset]:
     ------
     ConfigError
         The configuration lacks what the data set needs.
+    VideoFolderError
+        The user's folder cannot be used as it is.
     ClipsError
         Clips could not be re-encoded.
     """
-    if settings.name == "moving_photos":
-        return [
-            load_dataset(
-                "moving_photos",
-                design=design,
-                root=settings.root / design if settings.root else None,
-                train_groups=groups.train,
-                test_groups=groups.test,
-                clips_per_group=settings.clips_per_group,
-                val_fraction=settings.val_fraction,
-                seed=settings.seed,
-                workers=settings.workers,
-            )
-            for design, groups in settings.designs.items()
-        ]
-    if settings.root is None or settings.annotation_path is None:
+    datasets = _moving_photos(settings) if settings.name == "moving_photos" else [_from_disk(settings)]
+    if settings.horizontal_flip is None:
+        return datasets
+    return [replace(dataset, horizontal_flip=settings.horizontal_flip) for dataset in datasets]
+
+
+def _moving_photos(settings: Data) -> list[VideoDataset]:
+    return [
+        load_dataset(
+            "moving_photos",
+            design=design,
+            root=settings.root / design if settings.root else None,
+            train_groups=groups.train,
+            test_groups=groups.test,
+            clips_per_group=settings.clips_per_group,
+            val_fraction=settings.val_fraction,
+            seed=settings.seed,
+            workers=settings.workers,
+        )
+        for design, groups in settings.designs.items()
+    ]
+
+
+def _from_disk(settings: Data) -> VideoDataset:
+    """UCF101 or the user's folder, re-encoded where that is asked for."""
+    if settings.root is None or (settings.name == "ucf101" and settings.annotation_path is None):
         raise ConfigError(
-            "UCF101 needs the folder of its videos and of its lists: "
+            "video_folder needs the folder of your videos, <class>/*.mp4 or train/<class>/ and test/<class>/: "
+            "moclip reproduce --profile folder -p data.root=/path/of/videos"
+            if settings.name == "video_folder"
+            else "UCF101 needs the folder of its videos and of its lists: "
             "-p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist"
         )
-    dataset = load_dataset(
-        "ucf101",
-        root=settings.root,
-        annotation_path=settings.annotation_path,
-        fold=settings.fold,
-        val_fraction=settings.val_fraction,
-        seed=settings.seed,
-        allow_partial=settings.allow_partial,
-    )
+    common = {"root": settings.root, "val_fraction": settings.val_fraction, "seed": settings.seed}
+    if settings.name == "video_folder":
+        dataset = load_dataset("video_folder", test_fraction=settings.test_fraction, **common)
+    else:
+        own = {"annotation_path": settings.annotation_path, "fold": settings.fold}
+        dataset = load_dataset("ucf101", allow_partial=settings.allow_partial, **own, **common)
     if not settings.reencode:
-        return [dataset]
+        return dataset
     # Clips of the same name in another folder may be other clips.
     origin = hashlib.sha256(str(settings.root.expanduser().resolve()).encode()).hexdigest()[:8]
-    return [reencode(dataset, data_dir() / "reencoded" / f"ucf101-{origin}", settings.workers)]
+    return reencode(dataset, data_dir() / "reencoded" / f"{settings.name}-{origin}", settings.workers)
 
 
 def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) -> VideoDataset:
     """The same data set with every clip re-encoded into CoViAR's format (340 x 256, MPEG-4, GOP 12, no B-frames).
 
-    The streams that UCF101 ships tell classes apart by their encoder's settings; re-encoded one way they cannot. Clips
-    that are there already, and newer than their source, stay.
+    Streams as they are shipped may tell classes apart by their encoder's settings (UCF101's do); re-encoded one way
+    they cannot. Clips that are there already, with the time stamp of their source, stay.
     """
     targets = {clip: folder / clip.class_name / f"{clip.name}.m4v" for clip in dataset.clips}
     missing = [(clip.path, target) for clip, target in targets.items() if not _is_current(clip.path, target)]
-    for_each_file(transcode, missing, "re-encoding", workers)
+    for_each_file(_reencode, missing, "re-encoding", workers)
 
     def moved(clips: list[Clip]) -> list[Clip]:
         return [replace(clip, path=targets[clip]) for clip in clips]
@@ -81,5 +96,12 @@ def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) ->
     return replace(result, fingerprint=fingerprint_files(result.clips))
 
 
+def _reencode(source: Path, target: Path) -> None:
+    """Re-encode, and give the result the time stamp of its source: an older file in that place is another file."""
+    before = source.stat()
+    transcode(source, target)
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def _is_current(source: Path, target: Path) -> bool:
-    return target.is_file() and target.stat().st_mtime >= source.stat().st_mtime
+    return target.is_file() and abs(target.stat().st_mtime - source.stat().st_mtime) <= COARSEST_CLOCK

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from moclip.datasets.base import Clip, VideoDataset, hold_out_groups
+from moclip.datasets.base import Clip, VideoDataset, hold_out_groups, words
 
 CLASSES: tuple[str, ...] = tuple(
     """
@@ -35,7 +35,7 @@ def class_text(name: str) -> str:
     """A class name with spaces, as in openai/CLIP's ``data/prompts.md``: ``Apply Eye Makeup``."""
     if name == "HandstandPushups":  # the one name that CLIP's list does not split at its capitals
         return "Hand Stand Pushups"
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return words(name)
 
 
 def UCF101(  # noqa: N802 - reads like the other data sets

@@ -1,18 +1,24 @@
 """Plots of the notebooks: one look, colour-blind safe, readable at column width."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import PIL.Image
 import seaborn as sns
+from IPython.display import Image
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
+from matplotlib.colors import PowerNorm, hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from moclip.paths import atomic_path
 
+PRINT_DPI = 200
+SCREEN_DPI = 130  # a third larger than in print: seven points stay readable
 # Okabe and Ito's palette; one colour a system, the same in every figure.
 COLOURS = {
     "zero_shot": "#CC79A7",
@@ -22,6 +28,7 @@ COLOURS = {
     "motion_head": "#D55E00",
     "fusion_permuted": "#999999",
 }
+MARKERS = {"zero_shot": "s", "mv_only": "^", "fusion": "o", "appearance_head": "D", "motion_head": "v"}
 LABELS = {
     "zero_shot": "zero-shot",
     "mv_only": "MV-only",
@@ -53,11 +60,35 @@ def use_style() -> None:
     )
 
 
-def save_figure(folder: Path, name: str, figure: Figure) -> None:
-    """Write ``<name>.png`` (200 dpi) and ``<name>.pdf``, without dates inside."""
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
+def save_figure(folder: Path, name: str, figure: Figure, alt: str) -> Image:
+    """Write ``<name>.png`` (200 dpi) and ``<name>.pdf``, without dates inside, and close the figure.
+
+    Parameters
+    ----------
+    alt : what is to be seen, for those who cannot see it; goes into both files and into the notebook.
+
+    Returns
+    -------
+    Image
+        The PNG; as the last line of a cell it is what the notebook shows.
+    """
+    if not alt:
+        raise ValueError(f"{name} has no alt text: say in a sentence or two what is to be seen")
+    about = {
+        ".png": {"Software": None, "Description": alt},
+        ".pdf": {"CreationDate": None, "Producer": None, "Subject": alt},
+    }
+    for suffix, metadata in about.items():
         with atomic_path(folder / f"{name}{suffix}") as temporary:
-            figure.savefig(temporary, dpi=200, metadata=metadata, bbox_inches="tight")
+            figure.savefig(temporary, dpi=PRINT_DPI, metadata=metadata, bbox_inches="tight")
+    plt.close(figure)
+    return Image(filename=str(folder / f"{name}.png"), alt=alt, width=_width(folder / f"{name}.png"))
+
+
+def _width(png: Path) -> int:
+    """Width on a screen, in CSS pixels."""
+    with PIL.Image.open(png) as image:
+        return round(image.width * SCREEN_DPI / PRINT_DPI)
 
 
 def similarity(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -69,13 +100,18 @@ def similarity(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Seq
     axes.tick_params(length=0, labelsize=6)
 
 
-def score_bars(axes: Axes, names: Sequence[str], scores: Sequence[float], truth: str) -> None:
-    """Horizontal bars of the best classes of one clip; the true class is dark."""
-    colours = [COLOURS["fusion"] if name == truth else "#BBBBBB" for name in names]
-    axes.barh(range(len(names)), scores, color=colours)
-    axes.set_yticks(range(len(names)), names)
+def score_bars(axes: Axes, scores: pd.Series, truth: str, colour: str = COLOURS["fusion"]) -> None:
+    """Horizontal bars of the best classes of one clip; the true class has the colour.
+
+    Parameters
+    ----------
+    scores : probabilities by class name, best first.
+    """
+    colours = [colour if name == truth else "#BBBBBB" for name in scores.index]
+    axes.barh(range(len(scores)), scores, color=colours)
+    axes.set_yticks(range(len(scores)), list(scores.index))
     axes.invert_yaxis()
-    axes.set_xlabel("probability")
+    axes.set(xlabel="probability", xlim=(0, 1))
 
 
 def colour_field(field: np.ndarray, bound: float) -> np.ndarray:
@@ -126,6 +162,7 @@ def learning_curve(axes: Axes, history: pd.DataFrame, label: str | None = None) 
     """Training accuracy an epoch."""
     axes.plot(history["epoch"], history["accuracy"], label=label)
     axes.set(xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     sns.despine(ax=axes)
 
 
@@ -156,3 +193,63 @@ def accuracy_bars(axes: Axes, table: pd.DataFrame, ceilings: Mapping[str, float]
     axes.set_xticks(range(0, 101, 20))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+
+
+def class_dots(table: pd.DataFrame, systems: Sequence[str], named: Sequence[str] = ()) -> Figure:
+    """Figure 2: accuracy of each class under each system, with intervals; classes in the order of the table.
+
+    Parameters
+    ----------
+    table : `moclip.report.classes.per_class`.
+    systems : columns to draw.
+    named : classes to mark with a star; the paper's, where the data have them.
+    """
+    columns = 1 if len(table) <= 40 else 2
+    rows = math.ceil(len(table) / columns)
+    row_inches = 0.25 if columns == 1 else 0.15
+    size = (4.6 if columns == 1 else 7.0, 0.9 + row_inches * rows)
+    figure, panels = plt.subplots(1, columns, figsize=size, squeeze=False)
+    offsets = np.linspace(-0.25, 0.25, len(systems))
+    for panel, start in zip(panels.flat, range(0, len(table), rows), strict=True):
+        own = table.iloc[start : start + rows].reset_index(drop=True)
+        panel.barh(own.index[::2], 100, height=1, color="#F2F2F2", zorder=0)
+        for system, offset in zip(systems, offsets, strict=True):
+            value = 100 * own[system]
+            errors = np.abs(100 * own[[f"{system}_low", f"{system}_high"]].to_numpy().T - value.to_numpy())
+            panel.errorbar(
+                value, own.index + offset, xerr=errors, fmt=MARKERS[system], ms=3.2, lw=0.6, color=COLOURS[system],
+                label=LABELS[system], clip_on=False,
+            )  # fmt: skip
+        panel.set_yticks(own.index, [f"★ {name}" if name in named else name for name in own["class_name"]])
+        panel.tick_params(axis="y", length=0, labelsize=7 if columns == 1 else 6)
+        panel.set(xlim=(0, 100), ylim=(rows - 0.5, -0.5), xlabel="top-1 accuracy (%)")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def confusion(axes: Axes, shares: np.ndarray, names: Sequence[str], title: str, inches: float) -> None:
+    """A confusion matrix whose rows sum to 1; numbers in the cells where they have room, labels always.
+
+    Parameters
+    ----------
+    shares : (C, C), rows are true classes.
+    inches : side of the matrix in print; decides the size of its text.
+    """
+    points = 72 * inches / len(names)  # height of a cell
+    numbers = points >= 11
+    bar = {"shrink": 0.4, "fraction": 0.03, "pad": 0.01, "label": "% of the class"}
+    sns.heatmap(
+        100 * shares, ax=axes, cmap="Blues", norm=PowerNorm(0.5, 0, 100), square=True, cbar=not numbers, cbar_kws=bar,
+        xticklabels=names, yticklabels=names, linewidths=0.2, linecolor="#CCCCCC",
+    )  # fmt: skip
+    if numbers:
+        for row, column in zip(*np.nonzero(np.nan_to_num(shares) >= 0.005), strict=True):
+            colour = "white" if shares[row, column] > 0.4 else "black"
+            text = f"{100 * shares[row, column]:.0f}"
+            axes.text(
+                column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=min(7.0, 0.42 * points), color=colour
+            )
+    axes.tick_params(length=0, labelsize=min(7.0, 0.85 * points), pad=1)
+    axes.tick_params(axis="x", rotation=90)
+    axes.tick_params(axis="y", rotation=0)
+    axes.set(title=title, xlabel="taken for", ylabel="true class")

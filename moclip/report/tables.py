@@ -12,15 +12,16 @@ from moclip.paths import atomic_path
 from moclip.report import metrics
 
 
-def save_table(folder: Path, name: str, table: pd.DataFrame, caption: str) -> None:
+def save_table(folder: Path, name: str, table: pd.DataFrame, caption: str, csv_only: Sequence[str] = ()) -> None:
     """Write ``<name>.csv``, ``.md`` and ``.tex``.
 
     Parameters
     ----------
     caption : says what data the numbers come from; stands above the Markdown table and in the LaTeX one.
+    csv_only : columns that the Markdown and LaTeX tables leave out.
     """
     save_csv(folder / f"{name}.csv", table)
-    shown = table.map(_shown)
+    shown = table.drop(columns=[name for name in csv_only if name in table]).map(_shown)
     barred = shown.map(_bars).rename(columns=_bars)
     with atomic_path(folder / f"{name}.md") as temporary:
         temporary.write_text(f"{caption}\n\n{barred.to_markdown(index=False, disable_numparse=True)}\n")

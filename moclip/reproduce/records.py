@@ -25,6 +25,8 @@ from moclip.reproduce.stages import Stage, StageError, matches
 
 KEYED_PACKAGES = ("torch", "timm", "av", "numpy")
 NOT_KEYED = {("data", "workers")}  # changes how fast, never what
+# The user's own files: a stage that reads the section is keyed by what lies there. Generated data are made by a stage.
+USERS_FILES = (("data", "root"), ("data", "annotation_path"), ("figures", "video"))
 PUBLISHED = ("tables/", "figures/")  # folders of what the reader sees
 
 
@@ -73,10 +75,23 @@ def components(stage: Stage, config: Config, run: Path, package: Path) -> dict[s
     return {
         "notebook": _digest([stage.code, declared]),
         "config": values,
+        "files": _users_files(config, stage.config),
         "needs": hashes(run, stage.needs),
         "modules": {path.relative_to(package.parent).as_posix(): sha256_file(path) for path in files},
         "versions": versions(KEYED_PACKAGES),
     }
+
+
+def _users_files(config: Config, sections: Sequence[str]) -> dict[str, str]:
+    """A digest of names, sizes and times of each place that the user named, by its name in the configuration."""
+    result = {}
+    for section, name in USERS_FILES:
+        place: Path | None = getattr(getattr(config, section), name)
+        if section in sections and place is not None and (section, config.data.name) != ("data", "moving_photos"):
+            files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+            stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+            result[f"{section}.{name}"] = _digest(stats)
+    return result
 
 
 def python(code: str, stage: Stage) -> str:
@@ -126,6 +141,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             words.append(f"config {name} changed ({before} -> {after})")
     words += [f"upstream {path} changed" for path in _changed(old["needs"], new["needs"])]
     words += [f"{path} changed" for path in _changed(old["modules"], new["modules"])]
+    files = old.get("files", {}), new["files"]
+    words += [f"files in {name} changed" for name in _changed(*files)]
     both = old["versions"], new["versions"]
     return words + [f"{name} {both[0].get(name)} -> {both[1].get(name)}" for name in _changed(*both)]
 

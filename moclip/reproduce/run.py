@@ -20,7 +20,7 @@ from moclip.reproduce.display import Display, Say, brief
 from moclip.reproduce.notebook import Progress, execute
 from moclip.reproduce.publish import publish as publish_run
 from moclip.reproduce.publish import publish_seeds, publishable
-from moclip.reproduce.records import State, check_made, read_record, signatures, state, write_record
+from moclip.reproduce.records import USERS_FILES, State, check_made, read_record, signatures, state, write_record
 from moclip.reproduce.stages import Stage, check_needs, read_stages, select, upstream
 
 RESULTS = "tables/results.csv"
@@ -69,9 +69,9 @@ def plan(
     values = nested(overrides or {})
     if Path(profile).suffix in {".yaml", ".yml"}:
         profile = str(Path(profile).expanduser().resolve())
-    for name in ("root", "annotation_path"):
-        if isinstance(values.get("data"), dict) and isinstance(values["data"].get(name), str):
-            values["data"][name] = str(Path(values["data"][name]).expanduser().resolve())
+    for section, name in USERS_FILES:
+        if isinstance(values.get(section), dict) and isinstance(values[section].get(name), str):
+            values[section][name] = str(Path(values[section][name]).expanduser().resolve())
     config = load_config(profile, values)
     if config.run != paths.safe_name(config.run) or config.run.startswith("."):
         raise ConfigError(f"run: a folder's name of letters, digits, '.', '_' and '-' is wanted, found {config.run!r}")

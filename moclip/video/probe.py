@@ -152,8 +152,19 @@ def decode_all(container: InputContainer, stream: VideoStream, path: Path | str)
 
 
 def frame_rate(stream: VideoStream) -> Fraction | None:
-    """Average frames a second, or the best guess where the container has none (raw streams)."""
-    return stream.average_rate or stream.guessed_rate
+    """Average frames a second, or the best guess where the file has none."""
+    raw = _raw_rate(Path(stream.container.name)) if stream.container.format.name == "m4v" else None
+    return raw or stream.average_rate or stream.guessed_rate
+
+
+def _raw_rate(path: Path) -> Fraction | None:
+    """Frames a second of a raw MPEG-4 stream by the clock in its frames; FFmpeg says 25 whatever they say."""
+    with _blamed_on(path), av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stamps = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
+    if len(stamps) < 2 or stamps[0] == stamps[-1] or stream.time_base is None:
+        return None
+    return (len(stamps) - 1) / ((stamps[-1] - stamps[0]) * stream.time_base)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from moclip.paths import atomic_path, sha256_file
 from moclip.video.errors import VideoError
 from moclip.video.motion import Motion, read_motion
 
-VERSION = 1
+VERSION = 2  # 1: raw streams were taken for 25 frames a second
 _ARRAYS = ("grid", "mask", "types", "has_motion")
 _NUMBERS = ("scale", "block", "width", "height")
 

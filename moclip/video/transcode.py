@@ -1,7 +1,8 @@
 """Write video: frames into a file, and any video into the stream that CoViAR reads.
 
-Both writers use one encoder thread, no B-frames unless asked for, one reference frame and a fixed distance of I-frames, so that every
-motion vector of a P-frame points into the frame before it, and the same frames give the same bytes.
+Both writers use one encoder thread, one reference frame, a fixed distance of I-frames and, unless asked for, no
+B-frames, so that every motion vector of a P-frame points into the frame before it, and the same frames give the same
+bytes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -60,7 +61,8 @@ def encode(
     Raises
     ------
     ValueError
-        No frames, frames of the wrong shape, type or an odd size, an unknown codec or suffix, quality or b_frames out of range.
+        No frames, frames of the wrong shape, type or an odd size, an unknown codec or suffix, quality or b_frames out
+        of range.
     """
     if codec not in QUALITY:
         raise ValueError(f"codec {codec!r} is not one of {', '.join(QUALITY)}")

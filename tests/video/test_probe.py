@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from moclip.video import VideoError, encode, probe
+from moclip.video import VideoError, encode, probe, read_motion, transcode
 
 
 def test_what_encode_wrote(tmp_path, pan):
@@ -38,6 +38,23 @@ def test_codecs(tmp_path, encode_as, codec, name, canonical, options, b_frames, 
     encode_as(codec, tmp_path / name, options)
     info = probe(tmp_path / name)
     assert (info.codec, info.frames, info.has_b_frames, info.exports_motion) == (canonical, 14, b_frames, exports)
+
+
+@pytest.mark.parametrize("fps", [12.5, 15, 25, 30000 / 1001, 50])
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_rate_of_a_raw_stream(tmp_path, pan, fps, b_frames):
+    """FFmpeg takes every raw stream for 25 frames a second."""
+    encode(pan(1, 0), tmp_path / "a.mp4", fps=fps)
+    transcode(tmp_path / "a.mp4", tmp_path / "b.m4v", width=96, height=64)
+    encode(pan(1, 0), tmp_path / "c.m4v", fps=fps, b_frames=b_frames)
+    for raw in ("b.m4v", "c.m4v"):
+        assert probe(tmp_path / raw).fps == pytest.approx(fps, rel=1e-6)
+        assert read_motion(tmp_path / raw).fps == pytest.approx(fps, rel=1e-6)
+
+
+def test_rate_of_a_single_raw_frame(tmp_path, pan):
+    encode(pan(1, 0)[:1], tmp_path / "a.m4v", fps=50)
+    assert probe(tmp_path / "a.m4v").fps > 0
 
 
 def test_golden(golden):

@@ -17,6 +17,7 @@ class Encoder(nn.Module):
     Attributes
     ----------
     name : how the user asked for it; printed in every table.
+    image_architecture, text_architecture : what the towers are.
     image_tower : the part that sees images; its parameters are what recognition costs once class embeddings are kept.
     feature_dim : size D of the features.
     logit_scale : factor on cosine similarities before the softmax.
@@ -24,6 +25,8 @@ class Encoder(nn.Module):
     """
 
     name: str
+    image_architecture: str
+    text_architecture: str
     image_tower: nn.Module
     feature_dim: int
     logit_scale: float

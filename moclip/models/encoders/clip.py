@@ -1,12 +1,14 @@
 """OpenAI's CLIP through the ``clip`` module."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from moclip.models.encoders.base import Encoder, Preprocess
 from moclip.models.weights import WeightsError
@@ -18,6 +20,7 @@ class CLIPEncoder(Encoder):
     def __init__(self, weights: str) -> None:
         super().__init__()
         self.name = f"clip:{weights}"
+        self.image_architecture = self.text_architecture = f"CLIP {Path(weights).stem if '.' in weights else weights}"
         self.model, self._transform = _load(weights)
         self.model.float()
         self.feature_dim = int(self.model.text_projection.shape[1])
@@ -29,8 +32,7 @@ class CLIPEncoder(Encoder):
         return self.model.encode_image(images)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        import clip
-
+        clip = _import_clip()
         device = self.model.text_projection.device
         parts = [
             self.model.encode_text(clip.tokenize(list(texts[start : start + 256])).to(device))
@@ -49,11 +51,15 @@ def load(weights: str) -> tuple[CLIPEncoder, Preprocess]:
     return encoder, encoder.preprocess
 
 
+def untrained_image_tower() -> nn.Module:
+    """The image tower of ViT-B/32 with random weights, 512-d output: to be counted and timed, never to recognise."""
+    vision_transformer = _import_clip().model.VisionTransformer
+    tower = vision_transformer(224, patch_size=32, width=768, layers=12, heads=12, output_dim=512)
+    return tower.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
 def _load(weights: str):  # type: ignore[no-untyped-def]
-    try:
-        import clip
-    except ImportError as error:
-        raise WeightsError(f"`import clip` failed ({error}); run: pip install 'moclip-lite[clip]'") from error
+    clip = _import_clip()
     path = Path(weights).expanduser()
     if weights not in clip.available_models() and not path.is_file():
         raise WeightsError(
@@ -69,3 +75,13 @@ def _load(weights: str):  # type: ignore[no-untyped-def]
             f"connect to the network once; put the official file into {cache} (under its own name); "
             f"or name a local file: encoder.name=clip:/path/to/ViT-B-32.pt. Without CLIP: encoder.name=offline"
         ) from error
+
+
+def _import_clip() -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # clip-anytorch, on every import
+            import clip
+    except ImportError as error:
+        raise WeightsError(f"`import clip` failed ({error}); run: pip install 'moclip-lite[clip]'") from error
+    return clip  # type: ignore[no-any-return]

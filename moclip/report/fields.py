@@ -1,0 +1,223 @@
+"""Pictures of the coded stream: its blocks, the types of its frames, and which blocks have a vector at all."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
+
+from moclip.report.plots import colour_field, quiver
+
+if TYPE_CHECKING:  # this room loads no PyAV
+    from moclip.video import Motion
+
+# Of Okabe and Ito's palette. I-frames and intra blocks share a colour: they are the same thing.
+TYPE_COLOURS = {"I": "#D55E00", "P": "#0072B2", "B": "#009E73"}
+KIND_COLOURS = {"vector": "#0072B2", "zero vector": "#D9E6EF", "intra": "#D55E00", "future only": "#009E73"}
+_MASK_KINDS = np.array(["future only", "vector", "intra"])  # by the values of Motion.mask
+_GAP = 0.12  # between thumbnails, in widths of one
+
+
+def references(types: Sequence[str]) -> list[tuple[int, int]]:
+    """Which frame is predicted from which, by the rules of MPEG-4: (frame, reference) in presentation order.
+
+    A P-frame points to the I- or P-frame before it, a B-frame to the ones before and after it, an I-frame to none.
+    H.264 allows more; what a stream of it really uses is not in its vectors.
+    """
+    anchors = [index for index, kind in enumerate(types) if kind != "B"]
+    pairs = []
+    for index, kind in enumerate(types):
+        if kind == "I":
+            continue
+        pairs += [(index, anchor) for anchor in anchors if anchor < index][-1:]
+        if kind == "B":
+            pairs += [(index, anchor) for anchor in anchors if anchor > index][:1]
+    return pairs
+
+
+def gop_strip(axes: Axes, frames: np.ndarray, types: Sequence[str], title: str) -> None:
+    """A row of thumbnails framed in the colour of their type, with an arrow from each frame to those it points to.
+
+    Parameters
+    ----------
+    frames : uint8 (T, H, W, 3). types : "I", "P" or "B" a frame.
+    """
+    height = frames.shape[1] / frames.shape[2]  # of a thumbnail, in widths
+    middle = (1 + _GAP) * np.arange(len(frames)) + 0.5
+    for index, (frame, kind) in enumerate(zip(frames, types, strict=True)):
+        colour, left = TYPE_COLOURS[kind], middle[index] - 0.5
+        axes.imshow(frame, extent=(left, left + 1, height, 0), interpolation="none")
+        axes.add_patch(Rectangle((left, 0), 1, height, fill=False, edgecolor=colour, linewidth=1.5))
+        axes.text(middle[index], -0.1, f"{kind}{index}", ha="center", fontsize=7, color=colour, weight="bold")
+    pairs = references(types)
+    for index, reference in pairs:
+        side = np.sign(index - reference)  # the arrow comes from the right (1) or from the left of its reference
+        reach = abs(index - reference)
+        tail = (middle[index] - 0.12 * side, height + 0.08)
+        head = (middle[reference] + max(0.42 - 0.1 * reach, 0) * side, height + 0.08)  # the nearest land outermost
+        axes.add_patch(_arrow(tail, head, -side * 0.45 / reach**0.5, TYPE_COLOURS[types[index]]))
+    deepest = max((abs(index - reference) for index, reference in pairs), default=0)
+    bottom = height + 0.2 + 0.14 * deepest
+    axes.set(xlim=(-_GAP, middle[-1] + 0.5 + _GAP), ylim=(bottom, -0.5), aspect="equal")
+    axes.set_title(title, loc="left", fontsize=7, pad=2)
+    axes.set_axis_off()
+
+
+def _arrow(tail: tuple[float, float], head: tuple[float, float], bend: float, colour: str) -> FancyArrowPatch:
+    """A thin bent arrow; no shrinking, the ends are where they are said to be."""
+    return FancyArrowPatch(
+        tail,
+        head,
+        connectionstyle=f"arc3,rad={bend}",
+        arrowstyle="->",
+        mutation_scale=5,
+        shrinkA=0,
+        shrinkB=0,
+        linewidth=0.7,
+        color=colour,
+    )
+
+
+def block_map(axes: Axes, frame: np.ndarray, motion: "Motion", t: int, magnify: float) -> None:
+    """A frame under the grid of its blocks, an arrow in the middle of each, ``magnify`` times as long as the vector.
+
+    Parameters
+    ----------
+    frame : uint8 (H, W, 3), frame ``t`` of the video that ``motion`` was read from.
+    """
+    vectors = motion.grid[t] / motion.scale * magnify  # (gh, gw, 2) pixels
+    row, column = np.nonzero(vectors.any(axis=-1))
+    centre = (motion.block - 1) / 2
+    axes.imshow(frame, interpolation="none")
+    axes.quiver(
+        column * motion.block + centre,
+        row * motion.block + centre,
+        *vectors[row, column].T,
+        color="#FFD500",
+        edgecolor="black",
+        linewidth=0.3,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        pivot="mid",
+        units="xy",
+        width=0.08 * motion.block,
+    )
+    _grid_lines(axes, motion, "white")
+    axes.set_axis_off()
+
+
+def three_views(axes: Sequence[Axes], frame: np.ndarray, motion: "Motion", t: int) -> None:
+    """A frame with arrows, its raw and its accumulated field as colours, each field in colours of its own reach.
+
+    Parameters
+    ----------
+    axes : three. frame : uint8 (H, W, 3), frame ``t`` of the video that ``motion`` was read from.
+
+    Raises
+    ------
+    ValueError
+        The video has B-frames.
+    """
+    raw, accumulated = motion.raw(t), motion.accumulated(t)
+    farthest = max(np.hypot(raw[..., 0], raw[..., 1]).max(), 1)
+    magnify = motion.block * min(1.25 / reach(raw), 4 / farthest)  # most are a block long, none above four
+    quiver(axes[0], frame, raw, motion.block, magnify)
+    axes[0].set_title(f"frame {t} ({motion.types[t]}), arrows x {magnify:.1f}")
+    for place, field, name in ((axes[1], raw, "raw"), (axes[2], accumulated, "accumulated")):
+        _field(place, field, reach(field))
+        place.set_title(f"{name}, full colour at {reach(field):.1f} px")
+
+
+def reach(field: np.ndarray) -> float:
+    """A bound for colours and arrows: 98 of 100 moving pixels of a field (H, W, 2) move no farther; at least 1 pixel.
+
+    Not the longest vector, since a single stray block would leave all the others pale.
+    """
+    lengths = np.hypot(field[..., 0], field[..., 1])
+    moving = lengths[lengths > 0]
+    return max(float(np.percentile(moving, 98)), 1.0) if len(moving) else 1.0
+
+
+def _field(axes: Axes, field: np.ndarray, bound: float) -> None:
+    """A motion field as colours, outlined, since it may be white."""
+    axes.imshow(colour_field(field, bound), interpolation="none")
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.4, color="#888888")
+
+
+def block_kinds(motion: "Motion", t: int) -> np.ndarray:
+    """What each block of a frame holds: "vector", "zero vector", "intra", or "future only" (B-frames).
+
+    Returns
+    -------
+    str (gh, gw)
+    """
+    kinds = _MASK_KINDS[motion.mask[t]]
+    still = (motion.mask[t] == 1) & ~motion.grid[t].any(axis=-1)
+    return np.where(still, "zero vector", kinds)  # (gh, gw)
+
+
+def mask_map(axes: Axes, motion: "Motion", t: int) -> None:
+    """What each block of a frame holds, as colours, with a legend that counts the blocks."""
+    kinds = block_kinds(motion, t)
+    colours = np.zeros((*kinds.shape, 3))
+    for kind, colour in KIND_COLOURS.items():
+        colours[kinds == kind] = to_rgb(colour)
+    height, width = kinds.shape[0] * motion.block, kinds.shape[1] * motion.block
+    axes.imshow(colours, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="none")
+    _grid_lines(axes, motion, "#9AA5AD")
+    counts = {kind: int((kinds == kind).sum()) for kind in KIND_COLOURS}
+    patches = [
+        Patch(facecolor=KIND_COLOURS[kind], edgecolor="#888888", linewidth=0.4, label=f"{kind} ({count})")
+        for kind, count in counts.items()
+        if count
+    ]
+    axes.legend(handles=patches, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, handlelength=1.2)
+    axes.set(xlim=(-0.5, motion.width - 0.5), ylim=(motion.height - 0.5, -0.5))
+    axes.set_axis_off()
+
+
+def field_strip(axes: Sequence[Axes], motion_fields: Sequence[np.ndarray], labels: Sequence[str], name: str) -> None:
+    """A row of motion fields in the same colours, and their key in the last place.
+
+    Parameters
+    ----------
+    axes : one more than fields. motion_fields : (H, W, 2) pixels each. labels : one a field. name : of the row.
+    """
+    bound = max(reach(field) for field in motion_fields)
+    for place, field, label in zip(axes, motion_fields, labels, strict=False):
+        _field(place, field, bound)
+        place.set_title(label, fontsize=7, pad=2)
+    axes[0].set_ylabel(name, fontsize=7)
+    colour_wheel(axes[-1], bound)
+
+
+def colour_wheel(axes: Axes, bound: float) -> None:
+    """Key of `colour_field`: the colour at a place of the disc stands for the motion from its centre to there.
+
+    Parameters
+    ----------
+    bound : length in pixels at the rim; longer vectors have the rim's colours.
+    """
+    y, x = np.mgrid[-1:1:201j, -1:1:201j]
+    colours = colour_field(bound * np.stack([x, y], axis=-1), bound)  # (201, 201, 3)
+    inside = np.hypot(x, y) <= 1
+    axes.imshow(np.dstack([colours, inside]), extent=(-1, 1, 1, -1))
+    axes.text(1.15, 0, "right", ha="left", va="center", fontsize=6)
+    axes.text(-1.15, 0, "left", ha="right", va="center", fontsize=6)
+    axes.text(0, -1.1, "up", ha="center", va="bottom", fontsize=6)
+    axes.text(0, 1.1, f"down, {bound:.1f} px", ha="center", va="top", fontsize=6)
+    axes.set(xlim=(-2.4, 2.4), ylim=(1.8, -1.8), aspect="equal")
+    axes.set_axis_off()
+
+
+def _grid_lines(axes: Axes, motion: "Motion", colour: str) -> None:
+    """Borders of the blocks; a pixel's centre has whole coordinates, so that borders lie between."""
+    columns = np.arange(motion.block, motion.width, motion.block) - 0.5
+    rows = np.arange(motion.block, motion.height, motion.block) - 0.5
+    axes.vlines(columns, -0.5, motion.height - 0.5, colors=colour, linewidth=0.4, alpha=0.7)
+    axes.hlines(rows, -0.5, motion.width - 0.5, colors=colour, linewidth=0.4, alpha=0.7)
