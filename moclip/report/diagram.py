@@ -29,7 +29,8 @@ def overview(parts: pd.DataFrame, config: Config, classes: int) -> Figure:
     image, text, motion, head = (part[name] for name in ("image tower", "text tower", "motion network", "head"))
     frozen = part["motion network in fusion"]
     dim, motion_dim, hidden = int(image["feature_dim"]), int(motion["feature_dim"]), int(head["feature_dim"])
-    figure = plt.figure(figsize=(7, 3.5), layout="none")
+    figure = plt.figure(figsize=(7, 3.5))
+    figure.set_layout_engine("none")  # layout="none" would hold for the first file only: savefig restores the style's
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 7), ylim=(0, 3.5))
     axes.set_axis_off()

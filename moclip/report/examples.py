@@ -39,12 +39,13 @@ def choose(margins: pd.Series, rule: str, seed: int) -> str | None:
     rule : ``median`` takes the clip whose margin is nearest the median, ``random`` draws one by ``seed``. Ties go to
         the first name.
     """
-    ordered = margins.sort_index()
+    ordered = margins.sort_index().astype(float)
     if ordered.empty:
         return None
     if rule == "random":
         return str(np.random.default_rng(seed).choice(ordered.index.to_numpy()))
-    return str((ordered - ordered.median()).abs().idxmin())
+    apart = (ordered - ordered.median()).abs()  # of an even number, two are equally near but for rounding
+    return str(apart.index[np.isclose(apart, apart.min(), rtol=0, atol=1e-12)][0])
 
 
 def best_classes(predictions: pd.DataFrame, dataset: str, system: str, video: str) -> pd.Series:
@@ -53,7 +54,7 @@ def best_classes(predictions: pd.DataFrame, dataset: str, system: str, video: st
     if rows.empty:
         raise KeyError(f"no prediction of {system!r} for {video!r} on {dataset!r}")
     row = rows.sort_values("seed").iloc[0]
-    ranks = [rank for rank in range(1, 6) if f"top{rank}" in row and row[f"top{rank}"] != ""]
+    ranks = [rank for rank in range(1, 6) if pd.notna(row.get(f"top{rank}"))]  # a data set may have fewer classes
     return pd.Series([row[f"score{rank}"] for rank in ranks], index=[row[f"top{rank}"] for rank in ranks], dtype=float)
 
 

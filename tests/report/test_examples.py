@@ -1,0 +1,207 @@
+"""Clips for Figure 3: margins against scipy, the rule by hand, and a card that draws for all kinds of streams."""
+
+import dataclasses
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from scipy.special import softmax
+
+from moclip.artefacts import load_predictions, save_predictions
+from moclip.report import examples, plots
+from moclip.video import Motion
+
+SYSTEMS = ("zero_shot", "mv_only", "fusion")
+
+
+def coded(types, moving=None):
+    """A Motion of 32 x 16 pixels, two blocks a frame; the left one goes n pixels right in frame n, where it moves."""
+    count = len(types)
+    moving = np.array([kind != "I" for kind in types] if moving is None else moving, bool)
+    grid = np.zeros((count, 1, 2, 2), np.int16)
+    grid[moving, 0, 0, 0] = 2 * np.flatnonzero(moving)
+    mask = np.where(moving[:, None, None], 1, 2).astype(np.uint8) * np.ones((count, 1, 2), np.uint8)
+    return Motion(grid, mask, np.array(list(types)), moving, scale=2, block=16, width=32, height=16, fps=25.0)
+
+
+# --- the rule -------------------------------------------------------------------------------------------------------
+
+
+def test_margins_are_of_probabilities():
+    rng = np.random.default_rng(0)
+    scores, classes = rng.normal(size=(20, 5)) * 30, list("abcde")
+    names = [f"v{n}" for n in range(20)]
+    truth = {name: str(rng.choice(classes)) for name in names}
+    kept = scores.copy()
+    found = examples.margins(scores, names, classes, truth)
+    np.testing.assert_array_equal(scores, kept, "the caller's scores stay as they are")
+    for name, row in zip(names, softmax(scores, axis=1), strict=True):
+        column = classes.index(truth[name])
+        assert found[name] == pytest.approx(row[column] - np.delete(row, column).max(), abs=1e-12)
+    right = scores.argmax(axis=1) == [classes.index(truth[name]) for name in names]
+    assert ((found > 0) == right).all() and right.any() and not right.all()
+
+
+def test_large_scores_do_not_overflow():
+    found = examples.margins(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), ["a", "b"], ["x", "y"], dict(a="x", b="x"))
+    assert found.tolist() == [1, -1]
+
+
+def test_the_median_clip():
+    margins = pd.Series({"e": 0.9, "b": 0.1, "d": 0.8, "a": 0.45, "c": 0.2})
+    assert examples.choose(margins, "median", 0) == "a"
+    assert examples.choose(margins, "median", 7) == "a", "the seed is for the other rule"
+    assert examples.choose(pd.Series({"x": 0.3}), "median", 0) == "x"
+
+
+@pytest.mark.parametrize("dtype", [float, np.float32])
+@pytest.mark.parametrize("low", [0.1, 0.3, 1 / 3, 0.7])
+def test_two_in_the_middle_are_a_tie(dtype, low):
+    """Of an even number of clips two are equally far from the median; rounding must not decide between them."""
+    for names in ("ab", "ba"):
+        margins = pd.Series([0.0, low, low + 0.2, 1.0], index=["y", *names, "z"], dtype=dtype)
+        assert examples.choose(margins, "median", 0) == "a"
+
+
+def test_random_is_seeded():
+    margins = pd.Series(np.linspace(-1, 1, 40), index=[f"v{n:02d}" for n in range(40)])
+    drawn = [examples.choose(margins, "random", seed) for seed in range(20)]
+    assert drawn == [examples.choose(margins.sample(frac=1, random_state=seed), "random", seed) for seed in range(20)]
+    assert len(set(drawn)) > 5 and set(drawn) <= set(margins.index)
+
+
+@pytest.mark.parametrize("rule", ["median", "random"])
+def test_none_of_none(rule):
+    assert examples.choose(pd.Series(dtype=float), rule, 0) is None
+
+
+# --- best classes ---------------------------------------------------------------------------------------------------
+
+
+def write(folder, dataset, classes, scores, seed=0):
+    names = [f"v{n}" for n in range(len(scores))]
+    facts = {"dataset": dataset, "protocol": "p", "views": 1, "n_train": 1, "data": "hand-made"}
+    targets = [classes[0]] * len(names)
+    save_predictions(folder / dataset, "fusion", seed, names=names, groups=names, targets=targets, classes=classes,
+                     scores=np.array(scores), header=facts)  # fmt: skip
+
+
+def test_best_classes_are_five_best_first(tmp_path):
+    scores = np.random.default_rng(0).normal(size=(3, 8))
+    write(tmp_path, "wide", list("abcdefgh"), scores, seed=2)
+    write(tmp_path, "wide", list("abcdefgh"), -scores, seed=4)
+    best = examples.best_classes(load_predictions(tmp_path, ["wide"]), "wide", "fusion", "v1")
+    probabilities = pd.Series(softmax(scores[1]), index=list("abcdefgh")).sort_values(ascending=False)
+    assert best.index.tolist() == probabilities.index[:5].tolist(), "of the first seed"
+    assert best.tolist() == pytest.approx(probabilities[:5].tolist(), abs=1e-6)
+
+
+def test_best_classes_where_there_are_fewer(tmp_path):
+    write(tmp_path, "narrow", ["NA", "b", "c"], [[3.0, 1, 2]])
+    write(tmp_path, "wide", list("abcdefgh"), [np.arange(8.0)])
+    for datasets in (["narrow"], ["narrow", "wide"], ["wide", "narrow"]):
+        best = examples.best_classes(load_predictions(tmp_path, datasets), "narrow", "fusion", "v0")
+        assert best.index.tolist() == ["NA", "c", "b"] and best.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_best_classes_of_a_clip_that_is_not_there(tmp_path):
+    write(tmp_path, "narrow", ["a", "b"], [[0.0, 1]])
+    with pytest.raises(KeyError, match="'mv_only' for 'v0' on 'narrow'"):
+        examples.best_classes(load_predictions(tmp_path, ["narrow"]), "narrow", "mv_only", "v0")
+
+
+# --- the frame that is shown ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("types", "moving", "shown"),
+    [
+        ("IPPPIPPPIPPP", None, 7),  # the middle is frame 6; its GOP is 4 to 7
+        ("IPPPIPPPPP", None, 9),  # the last GOP goes on to the end
+        ("IPPPIPPP", None, 7),  # the middle is the I-frame itself: its own GOP
+        ("IPPPIPPPIPPP", "011101100111", 6),  # frame 7 stands still
+        ("IPPPIPPPIPPP", "010000000100", 9),  # nothing in that GOP: 3 after is nearer than 5 before
+        ("IPPPIPPPIPPP", "001000000001", 2),  # and 4 before nearer than 5 after
+        ("IPPPPPP", "0100000", 1),
+        ("PPP", None, 2),  # a stream that begins in the middle of a GOP
+        ("IBPBPI", None, 4),
+    ],
+)
+def test_shown_frame(types, moving, shown):
+    motion = coded(types, None if moving is None else [digit == "1" for digit in moving])
+    found = examples.shown_frame(motion)
+    assert found == shown and isinstance(found, int) and motion.has_motion[found]
+
+
+def test_no_motion_anywhere():
+    with pytest.raises(ValueError, match="no frame of this clip has motion vectors"):
+        examples.shown_frame(coded("IIII"))
+
+
+# --- the card -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scores():
+    return {
+        "zero_shot": pd.Series([0.6, 0.4], index=["Bowling", "Archery"]),
+        "mv_only": pd.Series([0.5, 0.3, 0.2], index=["Chess", "Diving", "Bowling"]),
+        "fusion": pd.Series([0.9, 0.1], index=["Archery", "Bowling"]),
+    }
+
+
+def drawn(motion, t, scores):
+    seen, at = np.full((16, 32, 3), 10, np.uint8), np.full((16, 32, 3), 200, np.uint8)
+    figure = examples.card(seen, at, motion, t, scores, "Archery", "a title")
+    figure.draw_without_rendering()
+    top, bottom = figure.subfigs
+    assert top.get_suptitle() == "a title"
+    return top.axes, bottom.axes, seen, at
+
+
+def test_card(scores):
+    motion = coded("IPPP")
+    (picture, arrows, raw, accumulated), bars, seen, at = drawn(motion, 3, scores)
+    np.testing.assert_array_equal(picture.images[0].get_array(), seen)
+    np.testing.assert_array_equal(arrows.images[0].get_array(), at)
+    (quiver,) = [child for child in arrows.get_children() if isinstance(child, matplotlib.quiver.Quiver)]
+    assert quiver.U.tolist() == [3] and quiver.V.tolist() == [0], "frame 3 goes 3 pixels"
+    assert 1 / quiver.scale == pytest.approx(1.5 * 16 / 3) and arrows.get_title() == "frame 3, vectors x 8.0"
+    np.testing.assert_allclose(raw.images[0].get_array(), plots.colour_field(motion.raw(3), 3))
+    assert raw.get_title() == "raw, colours to 3.0 px"
+    sums = motion.accumulated(3)
+    assert sums.max() == 6, "3 + 2 + 1 where the way stays within the block"
+    bound = np.percentile(sums[..., 0][sums[..., 0] > 0], 95)
+    np.testing.assert_allclose(accumulated.images[0].get_array(), plots.colour_field(sums, bound), atol=1e-6)
+    assert accumulated.get_title() == f"accumulated, colours to {bound:.1f} px"
+    assert [axes.get_title() for axes in bars] == ["zero-shot: wrong", "MV-only: wrong", "fusion: right"]
+    for axes, (system, best) in zip(bars, scores.items(), strict=True):
+        assert [bar.get_width() for bar in axes.patches] == best.tolist()
+        true = [to_hex(bar.get_facecolor()).upper() == plots.COLOURS[system] for bar in axes.patches]
+        assert true == [name == "Archery" for name in best.index]
+    plt.close("all")
+
+
+def test_card_of_a_stream_with_b_frames(scores):
+    (_, _, raw, accumulated), _, _, _ = drawn(coded("IBPBP"), 4, scores)
+    assert raw.images and not accumulated.images
+    assert [text.get_text() for text in accumulated.texts] == ["not defined\nwith B-frames"]
+    plt.close("all")
+
+
+def test_one_wild_vector_does_not_set_the_scale(scores):
+    motion = coded("IP")
+    grid = np.zeros((2, 10, 10, 2), np.int16)
+    grid[1, ..., 1] = 8  # 4 pixels down
+    grid[1, 0, 0] = (400, 0)
+    mask = np.ones((2, 10, 10), np.uint8)
+    motion = dataclasses.replace(motion, grid=grid, mask=mask, width=160, height=160)
+    (_, arrows, raw, _), _, _, _ = drawn(motion, 1, scores)
+    assert raw.get_title() == "raw, colours to 4.0 px" and arrows.get_title() == "frame 1, vectors x 6.0"
+    plt.close("all")
