@@ -23,7 +23,9 @@ app = typer.Typer(
     "Start with `moclip doctor`, then `moclip reproduce`.",
 )
 
-Profile = Annotated[str, typer.Option(help="Name of a profile (quick, smoke, ucf101, ...) or path of a YAML file.")]
+Profile = Annotated[
+    str, typer.Option(help="Name of a profile (quick, smoke, folder, ucf101, ucf101-small) or path of a YAML file.")
+]
 Override = Annotated[
     list[str] | None,
     typer.Option("-p", "--param", metavar="KEY=VALUE", help="Change one value, e.g. -p mv.epochs=3. Repeatable."),

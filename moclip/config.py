@@ -57,6 +57,20 @@ class Data(Section):
         None, description="processes for generating and reading videos; all cores if unset"
     )
 
+    def check(self) -> None:
+        """Raise `ConfigError` where the user's folders are not named or not there; nothing is looked at inside."""
+        wanted = {"ucf101": ("root", "annotation_path"), "video_folder": ("root",)}.get(self.name, ())
+        example = {
+            "ucf101": "-p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist",
+            "video_folder": "-p data.root=/path/of/videos, with <class>/*.mp4, or train/<class>/ and test/<class>/",
+        }
+        for name in wanted:
+            place = getattr(self, name)
+            if place is None:
+                raise ConfigError(f"{self.name} needs data.{name}: {example[self.name]}")
+            if not place.expanduser().is_dir():
+                raise ConfigError(f"data.{name}: no such folder: {place}; expected {example[self.name]}")
+
 
 class Encoder(Section):
     """The frozen image-text encoder."""

@@ -79,7 +79,7 @@ def speed(model: nn.Module, *video: Tensor, largest_batch: int = 32, repeats: in
         ``precision``, ``batch`` (videos), what `latency` says, and ``peak_mb`` (`peak_memory`).
     """
     rows = [_timed(model, video, 1, "FP32", repeats)]
-    while rows[-1]["batch"] < largest_batch and rows[-1]["seconds"] < LONGEST_CALL / 2:
+    while 2 * rows[-1]["batch"] <= largest_batch and rows[-1]["seconds"] < LONGEST_CALL / 2:
         rows.append(_timed(model, video, 2 * rows[-1]["batch"], "FP32", repeats))
         if len(rows) > 2 and min(map(_a_video, rows[-2:])) > 0.97 * min(map(_a_video, rows[:-2])):
             break  # twice no gain to speak of

@@ -86,7 +86,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, classes: Sequence[str] | None = None, motion: Motion | None = None) -> nn.Module:
-    """Build the model that `save_checkpoint` wrote, in evaluation mode.
+    """Build the model that `save_checkpoint` wrote, frozen: in evaluation mode, without gradients.
 
     Parameters
     ----------
@@ -114,4 +114,4 @@ def load_checkpoint(path: Path, classes: Sequence[str] | None = None, motion: Mo
         arguments["pretrained"] = False  # the weights come from this file
     model = create_model(header["model"], **arguments)
     model.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
-    return model.eval()
+    return model.eval().requires_grad_(False)

@@ -18,6 +18,7 @@ from moclip.models.weights import state_hash
 from moclip.parallel import for_each_file
 from moclip.paths import sha256_file
 from moclip.progress import track
+from moclip.sampling import appearance_frame
 from moclip.video import probe, read_frames
 from moclip.video.store import is_stored, store_motion
 
@@ -50,7 +51,7 @@ def appearance_features(
 
     Parameters
     ----------
-    frame : ``middle`` (CLIP's own protocol: index frames // 2) or ``first``.
+    frame : see `moclip.sampling.appearance_frame`.
     path : safetensors file, kept with the encoder's weights and the clips' hashes as its key.
     """
     header = {
@@ -79,8 +80,7 @@ def appearance_features(
 
 def one_frame(path: Path, which: str) -> np.ndarray:
     """The middle or the first frame of a video: uint8 RGB (H, W, 3)."""
-    index = probe(path).frames // 2 if which == "middle" else 0
-    return read_frames(path, [index])[0]
+    return read_frames(path, [appearance_frame(probe(path).frames, which)])[0]
 
 
 @torch.no_grad()

@@ -27,6 +27,11 @@ def centre_segments(count: int, segments: int) -> np.ndarray:
     return (2 * np.arange(segments, dtype=np.int64) + 1) * count // (2 * segments)  # whole numbers: a half stays a half
 
 
+def appearance_frame(count: int, which: str) -> int:
+    """The one frame that the encoder sees, of ``count``: ``middle`` (count // 2, as CLIP's authors) or ``first``."""
+    return count // 2 if which == "middle" else 0
+
+
 def _edges(count: int, segments: int) -> np.ndarray:
     if count < 1 or segments < 1:
         raise ValueError(f"cannot draw {segments} segments from {count} frames with motion")

@@ -1,5 +1,7 @@
 """Profiles and overrides: what is wrong is refused, and the message says what is possible."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -37,6 +39,12 @@ def test_overrides_dotted_and_nested_are_the_same():
         ({"mv.epochs": "many"}, "mv.epochs: .*found 'many'"),
         ({"motion.field": "sum"}, "motion.field: .*found 'sum'"),
         ({"encoder": 3}, "encoder: .*found 3"),
+        ({"timing.repeats": 0}, "timing.repeats: .*found 0"),
+        ({"timing.batch": 4}, "unknown key 'timing.batch'"),
+        ({"timing.largest": 4}, "unknown key 'timing.largest' .did you mean 'largest_batch'"),
+        ({"figures.confusion_order": "sorted"}, "figures.confusion_order: .*found 'sorted'"),
+        ({"figures.examples": "best"}, "figures.examples: .*found 'best'"),
+        ({"figures.vidio": "x"}, "unknown key 'figures.vidio' .did you mean 'video'"),
     ],
 )
 def test_wrong_overrides(overrides, message):
@@ -95,6 +103,19 @@ def test_tables_name_what_overrides_changed_of_the_protocol():
     changed = load_config("ucf101", {"mv.epochs": 300, "encoder": {"name": "offline"}, "data.reencode": False})
     assert changed.protocol == f"{paper}, encoder.name=offline, mv.epochs=300, data.reencode=False"
     assert load_config("ucf101", {"mv.epochs": 200}).protocol == paper, "the profile's own value changes nothing"
+
+
+def test_how_it_is_timed_and_drawn_is_no_protocol():
+    drawn = {"confusion_order": "clustered", "examples": "random", "seed": 7, "video": "/home/me/holiday.mp4"}
+    config = load_config("quick", {"timing": {"repeats": 3, "largest_batch": 4}, "figures": drawn})
+    plain = load_config("quick")
+    assert config.protocol == plain.protocol
+    assert config.timing.model_dump() == {"repeats": 3, "largest_batch": 4} and config.figures.seed == 7
+    assert config.figures.video == Path("/home/me/holiday.mp4")
+    assert (plain.timing.repeats, plain.timing.largest_batch) == (15, 32)
+    assert plain.figures.model_dump() == {
+        "confusion_order": "class", "examples": "median", "seed": 0, "video": None,
+    }, "the class file's order, and a rule without chance, unless asked for"  # fmt: skip
 
 
 def test_a_step_schedule_has_to_step():

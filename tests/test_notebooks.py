@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,9 @@ from moclip.paths import notebooks_dir
 NOTEBOOKS = sorted(notebooks_dir().glob("[0-9][0-9]*.ipynb"))
 SYSTEMS = {"zero_shot", "mv_only", "fusion", "appearance_head", "motion_head", "fusion_permuted"}
 DESIGNS = {"mixed", "independent"}
+THREE = ("zero_shot", "mv_only", "fusion")
+KINDS = ("mended", "broken")
+FROM_ARTEFACTS = ("04_per_class", "05_qualitative", "06_efficiency")  # no model is loaded
 
 
 def read(path: Path) -> dict:
@@ -72,6 +76,14 @@ def test_declares_what_it_needs_and_makes(notebook):
     assert notebook["metadata"]["kernelspec"]["name"] == "python3", "no one's own kernel"
 
 
+@pytest.mark.parametrize("name", FROM_ARTEFACTS)
+def test_notebooks_that_draw_see_to_it_that_no_network_is_loaded(name):
+    """At their end: what an earlier cell loads, they find."""
+    last = code_cells(read(notebooks_dir() / f"{name}.ipynb"))[-1]
+    asserted = [node.test for node in ast.parse("".join(last["source"])).body if isinstance(node, ast.Assert)]
+    assert "'torch' not in sys.modules" in [ast.unparse(test) for test in asserted]
+
+
 # --- executed -------------------------------------------------------------------------------------------------------
 
 
@@ -101,6 +113,53 @@ def test_every_notebook_ran_to_its_end(run):
         outputs = [output for cell in code_cells(executed) for output in cell["outputs"]]
         assert outputs and not [output for output in outputs if output["output_type"] == "error"]
         assert "Traceback" not in json.dumps(outputs), path.name
+
+
+@pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
+def test_no_notebook_warns(run, name):
+    """Nothing on stderr (warnings, progress bars of libraries), nothing that reads like a warning elsewhere."""
+    for number, cell in enumerate(code_cells(read(run / "notebooks" / f"{name}.ipynb"))):
+        for output in cell["outputs"]:
+            text = "".join(output.get("text", [])) + "".join(output.get("data", {}).get("text/plain", []))
+            assert output.get("name") != "stderr", f"{name}, code cell {number}: {text}"
+            assert "Warning" not in text, f"{name}, code cell {number}: {text}"
+
+
+@pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
+def test_every_figure_has_alt_text(run, name):
+    alts = []
+    for cell in code_cells(read(run / "notebooks" / f"{name}.ipynb")):
+        for output in cell["outputs"]:
+            for kind in (kind for kind in output.get("data", {}) if kind.startswith("image/")):
+                alts.append(output["metadata"].get(kind, {}).get("alt", ""))
+    assert alts and all(len(alt.split()) >= 6 for alt in alts), "a sentence each"
+    assert len(set(alts)) == len(alts), "each its own"
+    assert not any("nan" in alt.lower().split() for alt in alts)
+
+
+def test_the_paper_s_exhibits_are_all_there(run):
+    tables = ["table1", "table2", "timings", "figure3_clips", "mended_and_broken"]
+    figures = ["figure1"]
+    for design in DESIGNS:
+        tables.append(f"per_class-{design}")
+        assert (run / "tables" / f"confusions-{design}.csv").is_file()
+        figures += [f"figure2-{design}", *(f"04_confusion-{design}-{system}" for system in THREE)]
+    chosen = pd.read_csv(run / "tables" / "figure3_clips.csv", keep_default_na=False)
+    assert set(zip(chosen["dataset"], chosen["kind"], strict=True)) >= {(d, k) for d in DESIGNS for k in KINDS}
+    drawn = chosen[chosen["clips of the kind"] > 0]
+    figures += [f"figure3-{row.dataset}-{row.kind}" for row in drawn.itertuples()]
+    assert len(drawn) >= 1 and (drawn["video"] != "").all()
+    for name in tables:
+        assert {path.suffix for path in (run / "tables").glob(f"{name}.*")} == {".csv", ".md", ".tex"}, name
+    for name in figures:
+        assert {path.suffix for path in (run / "figures").glob(f"{name}.*")} == {".png", ".pdf"}, name
+    found = {path.stem for path in (run / "figures").iterdir() if path.name.startswith(("figure", "04_"))}
+    assert found == set(figures), "and no other that nobody names"
+
+
+def test_every_pdf_holds_text(run):
+    for path in (run / "figures").glob("*.pdf"):
+        assert b"/Type3" not in path.read_bytes() and b"/Subject" in path.read_bytes(), path.name
 
 
 def test_every_declared_artefact_is_there(run):
@@ -135,13 +194,43 @@ def test_predictions_are_of_the_test_clips(run, design, system):
     assert result["n_test"] == len(rows)
 
 
+@pytest.mark.parametrize("design", sorted(DESIGNS))
+def test_tables_of_classes_are_those_of_the_predictions(run, design):
+    systems = [*THREE, "appearance_head"]
+    rows = pd.concat(pd.read_csv(run / "predictions" / design / f"{system}-seed0.csv") for system in systems)
+    rows["right"] = rows["pred"] == rows["class_name"]
+    shares = rows.pivot_table(index="class_name", columns="system", values="right", aggfunc="mean")
+    table = pd.read_csv(run / "tables" / f"per_class-{design}.csv").set_index("class_name")
+    for system in systems:
+        pd.testing.assert_series_equal(
+            table[system].sort_index(), shares[system], atol=5.1e-5, check_names=False, check_dtype=False
+        )
+    right = rows.pivot(index="video", columns="system", values="right")
+    alone = right[["zero_shot", "mv_only"]].any(axis=1)
+    counted = pd.read_csv(run / "tables" / "mended_and_broken.csv").set_index(["dataset", "single streams right"])
+    own = counted.loc[design]
+    assert own["clips"].sum() == len(right)
+    assert own.loc["neither", "fusion right"] == (right["fusion"] & ~alone).sum()
+    assert own["control right"].sum() == right["appearance_head"].sum()
+    assert own["fusion right, control wrong"].sum() == (right["fusion"] & ~right["appearance_head"]).sum()
+    assert own["fusion wrong"].drop("neither").sum() == (~right["fusion"] & alone).sum()
+    chosen = pd.read_csv(run / "tables" / "figure3_clips.csv").set_index(["dataset", "kind"]).loc[design]
+    assert chosen.loc["mended", "clips of the kind"] == own.loc["neither", "fusion right"]
+    assert chosen.loc["broken", "clips of the kind"] == own["fusion wrong"].drop("neither").sum()
+    for kind, wanted in {"mended": right["fusion"] & ~alone, "broken": ~right["fusion"] & alone}.items():
+        if wanted.any():
+            assert wanted[chosen.loc[kind, "video"]], "the clip that is shown is of its kind"
+
+
 def test_the_paper_s_numbers_stand_in_their_own_columns(run):
     one = pd.read_csv(run / "tables" / "table1.csv")
-    own = one[~one["Top-1 (%)"].isna()] if "Top-1 (%)" in one else one
+    own = one[one["Block"] == "profile"]
     paper = own.set_index("Method")["Paper: top-1 (%, UCF101)"]
     assert [paper[name] for name in ("Zero-shot", "MV-only", "MoCLIP-Lite (fusion)")] == [65.0, 66.5, 89.2]
-    assert {"Params (M)", "Trainable (M)", "GMACs", "Views", "n test", "Protocol", "Data", "Paper: GMACs"} <= set(one)
-    two = pd.read_csv(run / "tables" / "table2.csv").set_index("Method")
+    assert {"Params (M)", "Trainable (M)", "GMACs", "Views", "n test", "Protocol", "Data", "Paper: GFLOPs"} <= set(one)
+    assert own["Top-1 (%)"].notna().all()
+    two = pd.read_csv(run / "tables" / "table2.csv")
+    two = two[two["Block"] == "profile"].set_index("Method")
     assert two.loc["MV-only", "Paper: videos/s (RTX 3090)"] == 286.85
     assert two.loc["MoCLIP-Lite (fusion)", "Paper: videos/s (RTX 3090)"] == 275.31
     for name in ("table1", "table2"):
@@ -149,10 +238,88 @@ def test_the_paper_s_numbers_stand_in_their_own_columns(run):
         assert "synthetic" in (run / "tables" / f"{name}.md").read_text()
 
 
+def test_random_weights_have_no_accuracy_and_what_was_counted_is_known(run):
+    """Parameters and multiply-adds of the paper's networks, counted with other tools beforehand (millions, GMACs)."""
+    one = pd.read_csv(run / "tables" / "table1.csv")
+    paper = one[one["Block"] == "paper"].set_index("Method")
+    assert len(paper) == 11 and paper[["Top-1 (%)", "n train", "n test"]].isna().all(axis=None)
+    counted = {"CLIP-only (ours)": (87.85, 4.41), "MV-only (ours)": (4.14, 12.19), "MoCLIP-Lite (ours)": (92.96, 16.60)}
+    for method, (parameters, gmacs) in counted.items():
+        assert paper.loc[method, "Params (M)"] == pytest.approx(parameters, abs=0.006), method
+        assert paper.loc[method, "GMACs"] == pytest.approx(gmacs, abs=0.006), method
+    assert paper["GMACs"].notna().sum() == 3
+    two = pd.read_csv(run / "tables" / "table2.csv")
+    assert two.loc[two["Block"] == "paper", ["Top-1 (%)", "n test", "Data"]].isna().all(axis=None)
+    online = two[two["Method"] != "Zero-shot"]
+    assert (online[["Videos/s (batch 1)", "Videos/s (best)", "Memory (MB, batch 1)"]] > 0).all(axis=None)
+    assert two.loc[two["Method"] == "Zero-shot", "Videos/s (batch 1)"].isna().all()
+
+
+def test_costs_are_those_of_live_models(run, offline):
+    from moclip.config import load_config
+    from moclip.costs import parameters
+    from moclip.models import create_model
+
+    config = load_config("smoke")
+    table = pd.concat([pd.read_csv(path) for path in (run / "costs").glob("*.csv")]).set_index(["block", "part"])
+    encoder, _ = offline
+    classes = json.loads((run / "data" / "mixed.json").read_text())["classes"]
+    backbone = {"num_classes": len(classes), "backbone": config.mv.backbone, "pretrained": False}
+    network = create_model("mv_tsn", **backbone)
+    sizes = {"appearance_dim": encoder.feature_dim, "motion_dim": network.feature_dim, "hidden": config.fusion.hidden}
+    head = create_model("fusion", num_classes=len(classes), **sizes)
+    whole, tower = parameters(encoder), parameters(encoder.image_tower)
+    live = {
+        ("profile", "image tower"): tower,
+        ("profile", "text tower"): {key: whole[key] - tower[key] for key in whole},
+        ("profile", "motion network"): parameters(network),
+        ("profile", "motion network in fusion"): parameters(network.requires_grad_(False)),
+        ("profile", "head"): parameters(head),
+    }
+    for place, expected in live.items():
+        found = table.loc[place, ["params", "trainable"]].tolist()
+        assert found == [expected["total"], expected["trainable"]], place
+    trained = table["trainable"] > 0
+    assert set(trained[trained].index) == {(b, p) for b in ("profile", "paper") for p in ("motion network", "head")}
+    dims = table["feature_dim"]
+    assert dims["profile", "image tower"] == dims["profile", "text tower"] == encoder.feature_dim
+    assert dims["profile", "motion network"] == network.feature_dim and dims["profile", "head"] == config.fusion.hidden
+    assert table.loc[("profile", "motion network"), "views"] == config.mv.views
+
+
 def test_fusion_costs_the_sum_of_its_parts(run):
-    costs = pd.concat([pd.read_csv(path) for path in (run / "costs").glob("*.csv")]).set_index("part")
+    costs = pd.concat([pd.read_csv(path) for path in (run / "costs").glob("*.csv")])
+    costs = costs[costs["block"] == "profile"].set_index("part")
     macs = costs["macs_per_view"] * costs["views"]
     one = pd.read_csv(run / "tables" / "table1.csv")
-    fusion = one[one["Method"] == "MoCLIP-Lite (fusion)"].iloc[0]
+    fusion = one[(one["Block"] == "profile") & (one["Method"] == "MoCLIP-Lite (fusion)")].iloc[0]
     assert fusion["GMACs"] == pytest.approx(macs[["image tower", "motion network", "head"]].sum() / 1e9, abs=1e-3)
     assert costs.loc["image tower", "trainable"] == 0
+
+
+# --- drawn again ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_drawn_comes_back_from_artefacts_alone(run, in_home, tmp_path):
+    """Without one checkpoint or feature, and byte for byte."""
+    from moclip.reproduce.run import reproduce
+    from moclip.reproduce.stages import matches, read_stages
+
+    stages = [stage for stage in read_stages(notebooks_dir()) if stage.name in FROM_ARTEFACTS]
+    made = {path: path.read_bytes() for stage in stages for glob in stage.makes for path in matches(run, glob)}
+    assert {path.parent.name for path in made} == {"figures", "tables"} and len(made) > 30
+    for path in made:
+        path.unlink()
+    hidden = [run / "checkpoints", run / "features", run / "motion"]
+    patch = in_home()
+    try:
+        for folder in hidden:
+            shutil.move(folder, tmp_path / folder.name)
+        outcomes = reproduce("smoke", only="04,05,06", publish=False, say=lambda line: None)
+    finally:
+        patch.undo()
+        for folder in hidden:
+            shutil.move(tmp_path / folder.name, folder)
+    assert [(outcome.stage.name, outcome.ran) for outcome in outcomes] == [(name, True) for name in FROM_ARTEFACTS]
+    assert all(why.endswith(" is missing") for outcome in outcomes for why in outcome.reasons)
+    assert {path: path.read_bytes() for path in made if path.is_file()} == made

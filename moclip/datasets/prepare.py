@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from moclip.config import ConfigError, Data
+from moclip.config import Data
 from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip, VideoDataset, fingerprint_files
 from moclip.parallel import for_each_file
@@ -52,14 +52,8 @@ def _moving_photos(settings: Data) -> list[VideoDataset]:
 
 def _from_disk(settings: Data) -> VideoDataset:
     """UCF101 or the user's folder, re-encoded where that is asked for."""
-    if settings.root is None or (settings.name == "ucf101" and settings.annotation_path is None):
-        raise ConfigError(
-            "video_folder needs the folder of your videos, <class>/*.mp4 or train/<class>/ and test/<class>/: "
-            "moclip reproduce --profile folder -p data.root=/path/of/videos"
-            if settings.name == "video_folder"
-            else "UCF101 needs the folder of its videos and of its lists: "
-            "-p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist"
-        )
+    settings.check()
+    assert settings.root is not None
     common = {"root": settings.root, "val_fraction": settings.val_fraction, "seed": settings.seed}
     if settings.name == "video_folder":
         dataset = load_dataset("video_folder", test_fraction=settings.test_fraction, **common)

@@ -86,12 +86,12 @@ def _layout(root: Path) -> dict[str, Path]:
     found = {folder.name for folder in _folders(root)}
     if not found:
         raise VideoFolderError(f"{root}: no folders in it; {LAYOUTS}")
-    splits = [split for split in SPLITS if split in found]
-    if found > set(splits) and not any(_folders(root / split) for split in splits):
+    splits = {name.lower(): root / name for name in sorted(found) if name.lower() in SPLITS}  # Train is train
+    if len(found) > len(splits) and not any(_folders(folder) for folder in splits.values()):
         return {WHOLE: root}
-    if found > set(splits) or not {"train", "test"} <= found:
+    if len(found) > len(splits) or not {"train", "test"} <= splits.keys():
         raise VideoFolderError(f"{root}: found the folders {_few(found)}; {LAYOUTS}, and no other folders")
-    return {split: root / split for split in splits}
+    return {split: splits[split] for split in SPLITS if split in splits}
 
 
 def _read_classes(root: Path, places: Mapping[str, Path]) -> tuple[str, ...]:

@@ -12,10 +12,11 @@ from scipy.spatial.distance import squareform
 from scipy.stats import norm
 from sklearn.metrics import confusion_matrix
 
-from moclip.report.metrics import per_clip
+from moclip.report.metrics import first_seed, per_clip
 
 SINGLE = ("zero_shot", "mv_only")  # the streams that fusion joins
 FUSION = "fusion"
+CONTROL = "appearance_head"  # what is trained as fusion is, without motion: what it mends too, motion did not mend
 
 
 def per_class(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], confidence: float) -> pd.DataFrame:
@@ -24,14 +25,15 @@ def per_class(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], c
     Parameters
     ----------
     predictions : `moclip.artefacts.load_predictions`.
-    systems : first `SINGLE` and `FUSION`, then whatever else is wanted beside them.
+    systems : `SINGLE`, `FUSION` and `CONTROL`, and whatever else is wanted beside them.
 
     Returns
     -------
     DataFrame
-        class_name, n_test, groups, adds (share), and a system's accuracy with ``_low`` and ``_high``: Wilson's interval
-        with a class's groups as the observations. A class has too few groups to resample them (where all are right, a
-        bootstrap would claim certainty), and taking clips for independent would make intervals too narrow.
+        class_name, n_test, groups, adds and over_control (shares: fusion minus the better single stream, and minus
+        `CONTROL`), and a system's accuracy with ``_low`` and ``_high``: Wilson's interval with a class's groups as the
+        observations. That is as if clips of a group were copies of each other, so that the intervals are rather too
+        wide. A class has too few groups to resample them: where all are right, a bootstrap would claim certainty.
     """
     columns: dict[str, pd.Series] = {}
     for system in systems:
@@ -41,6 +43,7 @@ def per_class(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], c
         columns[f"{system}_low"], columns[f"{system}_high"] = _wilson(columns[system], groups, confidence)
     table = pd.DataFrame(columns)
     table.insert(2, "adds", table[FUSION] - table[list(SINGLE)].max(axis=1))
+    table.insert(3, "over_control", table[FUSION] - table[CONTROL])
     return table.reset_index().sort_values(["adds", "class_name"], ascending=[False, True], ignore_index=True).round(4)
 
 
@@ -53,8 +56,8 @@ def _wilson(share: pd.Series, n: pd.Series, confidence: float) -> tuple[pd.Serie
 
 
 def outcomes(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """A row a test clip: video, class_name, and whether each of the three systems is right (first seeds)."""
-    right = {name: _first_seed(predictions, dataset, name).set_index("video") for name in (*SINGLE, FUSION)}
+    """A row a test clip: video, class_name, and whether each system and the control are right (first seeds)."""
+    right = {name: first_seed(predictions, dataset, name).set_index("video") for name in (*SINGLE, FUSION, CONTROL)}
     table = pd.DataFrame({name: rows["correct"] for name, rows in right.items()})
     if table.isna().any(axis=None):
         raise ValueError(f"{', '.join(right)} were not tested on the same clips of {dataset}")
@@ -73,15 +76,27 @@ def broken(outcomes: pd.DataFrame) -> pd.Series:
 
 
 def changes(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """How often fusion is right and wrong, by who else was right: clips, and the two counts."""
-    kinds = {(False, False): "neither", (True, False): "zero-shot", (False, True): "MV-only"}
-    alone = [kinds.get((zero, motion), "both") for zero, motion in zip(*(outcomes[s] for s in SINGLE), strict=True)]
-    table = pd.crosstab(pd.Series(alone, name="right without fusion"), outcomes[FUSION].to_numpy())
-    table = table.reindex(index=["both", "zero-shot", "MV-only", "neither"], columns=[True, False])
-    table = table.fillna(0).astype(int)
-    table.columns = pd.Index(["fusion right", "fusion wrong"])
-    table.insert(0, "clips", table.sum(axis=1))
-    return table.reset_index()
+    """How often fusion and the control are right, by which single stream is.
+
+    Returns
+    -------
+    DataFrame
+        single streams right, clips, fusion right, fusion wrong, control right, and fusion right where the control is
+        wrong. Fusion's mended clips are those right where neither is, its broken ones those wrong where some are.
+    """
+    kinds = {(False, False): "neither", (True, False): "zero-shot", (False, True): "MV-only", (True, True): "both"}
+    alone = [kinds[pair] for pair in zip(*(outcomes[stream] for stream in SINGLE), strict=True)]
+    counted = pd.DataFrame(
+        {
+            "clips": 1,
+            "fusion right": outcomes[FUSION],
+            "fusion wrong": ~outcomes[FUSION],
+            "control right": outcomes[CONTROL],
+            "fusion right, control wrong": outcomes[FUSION] & ~outcomes[CONTROL],
+        }
+    ).astype(int)
+    table = counted.groupby(alone).sum().reindex(list(kinds.values())[::-1], fill_value=0)
+    return table.rename_axis("single streams right").reset_index()
 
 
 def confusions(predictions: pd.DataFrame, dataset: str, classes: Sequence[str], system: str) -> np.ndarray:
@@ -119,7 +134,7 @@ def changed_confusions(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """
     counts = {}
     for name in (*SINGLE, FUSION):
-        rows = _first_seed(predictions, dataset, name)
+        rows = first_seed(predictions, dataset, name)
         counts[name] = rows[~rows["correct"]].groupby(["class_name", "pred"]).size()
     parts = []
     for stream in SINGLE:
@@ -129,8 +144,3 @@ def changed_confusions(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:
         parts.append(pair.reset_index().assign(stream=stream))
     table = pd.concat(parts)[["stream", "class_name", "taken_for", "by_stream", "by_fusion", "change"]]
     return table.sort_values(["change", "stream", "class_name", "taken_for"], ignore_index=True)
-
-
-def _first_seed(predictions: pd.DataFrame, dataset: str, system: str) -> pd.DataFrame:
-    rows = predictions[(predictions["dataset"] == dataset) & (predictions["system"] == system)]
-    return rows[rows["seed"] == rows["seed"].min()]

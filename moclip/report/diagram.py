@@ -29,6 +29,7 @@ def overview(parts: pd.DataFrame, config: Config, classes: int) -> Figure:
     image, text, motion, head = (part[name] for name in ("image tower", "text tower", "motion network", "head"))
     frozen = part["motion network in fusion"]
     dim, motion_dim, hidden = int(image["feature_dim"]), int(motion["feature_dim"]), int(head["feature_dim"])
+    views, average = int(motion["views"]), {"softmax": "probabilities", "logit": "logits"}[config.mv.average]
     figure = plt.figure(figsize=(7, 3.5))
     figure.set_layout_engine("none")  # layout="none" would hold for the first file only: savefig restores the style's
     axes = figure.add_axes((0, 0, 1, 1))
@@ -49,11 +50,13 @@ def overview(parts: pd.DataFrame, config: Config, classes: int) -> Figure:
     motion_box = _box(axes, (1.56, 0.6, 1.62, 0.8), _motion(motion, frozen), _state(motion))
     embedded = _box(axes, (3.5, 2.72, 1.1, 0.46), f"class embeddings\n{classes} x {dim}", "data")
     feature = _box(axes, (3.5, 1.84, 1.1, 0.46), f"appearance\n{dim}", "data")
-    moved = _box(axes, (3.5, 0.77, 1.1, 0.46), f"motion, mean of\nviews: {motion_dim}", "data")
+    moved = _box(axes, (3.5, 0.77, 1.1, 0.46), f"motion\n{views} x {motion_dim}", "data")
     cosine = _box(axes, (4.94, 2.28, 0.72, 0.4), "cosine", "data")
-    mlp = f"MLP head\n{dim} + {motion_dim} → {hidden} → {classes}\n{_millions(head['params'])}, {_state(head)}"
+    sizes = f"{dim} + {motion_dim} → {hidden} → {classes}"
+    mlp = f"MLP head, mean of views\n{sizes}\n{_millions(head['params'])}, {_state(head)}"
     head_box = _box(axes, (4.94, 1.06, 1.2, 0.54), mlp, _state(head))
-    linear = _box(axes, (4.94, 0.34, 0.72, 0.4), "linear", _state(motion))
+    each = f"linear on each view,\nmean of {average}"
+    linear = _box(axes, (4.94, 0.3, 1.2, 0.44), each, _state(motion))
     zero = _box(axes, (6.3, 2.28, 0.6, 0.4), "(A)\nzero-shot", "answer")
     fusion = _box(axes, (6.3, 1.13, 0.6, 0.4), "(C)\nfusion", "answer")
     alone = _box(axes, (6.3, 0.34, 0.6, 0.4), "(B)\nMV-only", "answer")
@@ -66,7 +69,7 @@ def overview(parts: pd.DataFrame, config: Config, classes: int) -> Figure:
     ):
         for one, other in pairwise(path):
             _arrow(axes, one, other)
-    for place, state in ((5.06, "frozen"), (5.82, "trained")):
+    for place, state in ((5.0, "data"), (5.62, "frozen"), (6.3, "trained")):
         axes.add_patch(Rectangle((place, 3.14), 0.12, 0.12, fc=FILL[state], ec="#333333", lw=0.6))
         axes.text(place + 0.18, 3.2, state, va="center", fontsize=6.5)
     return figure
@@ -99,7 +102,7 @@ def _box(axes: Axes, box: Box, text: str, kind: str) -> Box:
     left, bottom, width, height = box
     style = "round,pad=0,rounding_size=0.06" if kind in ("frozen", "trained") else "square,pad=0"
     axes.add_patch(FancyBboxPatch((left, bottom), width, height, boxstyle=style, fc=FILL[kind], ec="#333333", lw=0.7))
-    axes.text(left + width / 2, bottom + height / 2, text, ha="center", va="center", fontsize=6, linespacing=1.15)
+    axes.text(left + width / 2, bottom + height / 2, text, ha="center", va="center", fontsize=6.3, linespacing=1.15)
     return box
 
 

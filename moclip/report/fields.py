@@ -1,4 +1,4 @@
-"""Pictures of the coded stream: its blocks, the types of its frames, and which blocks have a vector at all."""
+"""Pictures of motion: arrows, colours, and what the coded stream holds, its blocks and types of frames."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,8 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 
-from moclip.report.plots import colour_field, quiver
-
 if TYPE_CHECKING:  # this room loads no PyAV
     from moclip.video import Motion
 
@@ -17,7 +15,58 @@ if TYPE_CHECKING:  # this room loads no PyAV
 TYPE_COLOURS = {"I": "#D55E00", "P": "#0072B2", "B": "#009E73"}
 KIND_COLOURS = {"vector": "#0072B2", "zero vector": "#D9E6EF", "intra": "#D55E00", "future only": "#009E73"}
 _MASK_KINDS = np.array(["future only", "vector", "intra"])  # by the values of Motion.mask
+# Colours of right, down, left and up, of the same palette; all directions between are mixed from their neighbours. The
+# rainbow that is usual here cannot be read without red-green sight.
+DIRECTION_COLOURS = ("#D55E00", "#F0E442", "#0072B2", "#CC79A7")
 _GAP = 0.12  # between thumbnails, in widths of one
+
+
+def colour_field(field: np.ndarray, bound: float) -> np.ndarray:
+    """A motion field as colours: the hue is the direction (`DIRECTION_COLOURS`), white is no motion.
+
+    Parameters
+    ----------
+    field : (H, W, 2) pixels. bound : length from which on the colour is full.
+
+    Returns
+    -------
+    float (H, W, 3) RGB
+    """
+    quarter = np.arctan2(field[..., 1], field[..., 0]) / (np.pi / 2) % 4  # 0 right, 1 down, 2 left, 3 up
+    first = np.floor(quarter).astype(int) % 4
+    colours = np.array([to_rgb(colour) for colour in DIRECTION_COLOURS])
+    share = (quarter % 1)[..., None]
+    hue = (1 - share) * colours[first] + share * colours[(first + 1) % 4]
+    length = np.clip(np.hypot(field[..., 0], field[..., 1]) / bound, 0, 1)[..., None]
+    return 1 - length * (1 - hue)
+
+
+def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int, magnify: float) -> None:
+    """Motion vectors as arrows on a frame, one every ``step`` pixels, drawn ``magnify`` times their length.
+
+    Parameters
+    ----------
+    image : uint8 (H, W, 3). field : (H, W, 2) pixels; content moves along the arrow.
+    """
+    height, width = field.shape[:2]
+    y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
+    vectors = field[y, x]
+    moving = np.hypot(vectors[..., 0], vectors[..., 1]) > 0
+    axes.imshow(image)
+    axes.quiver(
+        x[moving],
+        y[moving],
+        vectors[moving, 0],
+        vectors[moving, 1],
+        color="#FFD500",
+        edgecolor="black",
+        linewidth=0.3,
+        angles="xy",
+        scale_units="xy",
+        scale=1 / magnify,
+        width=0.012,
+    )
+    axes.set_axis_off()
 
 
 def references(types: Sequence[str]) -> list[tuple[int, int]]:
@@ -112,23 +161,27 @@ def block_map(axes: Axes, frame: np.ndarray, motion: "Motion", t: int, magnify: 
 def three_views(axes: Sequence[Axes], frame: np.ndarray, motion: "Motion", t: int) -> None:
     """A frame with arrows, its raw and its accumulated field as colours, each field in colours of its own reach.
 
+    With B-frames there is no accumulated field, and its place says so.
+
     Parameters
     ----------
     axes : three. frame : uint8 (H, W, 3), frame ``t`` of the video that ``motion`` was read from.
 
-    Raises
-    ------
-    ValueError
-        The video has B-frames.
     """
-    raw, accumulated = motion.raw(t), motion.accumulated(t)
+    raw = motion.raw(t)
     farthest = max(np.hypot(raw[..., 0], raw[..., 1]).max(), 1)
     magnify = motion.block * min(1.25 / reach(raw), 4 / farthest)  # most are a block long, none above four
     quiver(axes[0], frame, raw, motion.block, magnify)
-    axes[0].set_title(f"frame {t} ({motion.types[t]}), arrows x {magnify:.1f}")
-    for place, field, name in ((axes[1], raw, "raw"), (axes[2], accumulated, "accumulated")):
+    axes[0].set_title(f"frame {t} ({motion.types[t]}), arrows {magnify:.1f} times")
+    if "B" in motion.types:
+        axes[2].text(0.5, 0.5, "no sum over\nB-frames", ha="center", va="center", fontsize=7)
+        axes[2].set_axis_off()
+    for place, field, name in (
+        (axes[1], raw, "raw"),
+        *([] if "B" in motion.types else [(axes[2], motion.accumulated(t), "accumulated")]),
+    ):
         _field(place, field, reach(field))
-        place.set_title(f"{name}, full colour at {reach(field):.1f} px")
+        place.set_title(f"{name}, colours to {reach(field):.1f} px")
 
 
 def reach(field: np.ndarray) -> float:
@@ -196,21 +249,21 @@ def field_strip(axes: Sequence[Axes], motion_fields: Sequence[np.ndarray], label
     colour_wheel(axes[-1], bound)
 
 
-def colour_wheel(axes: Axes, bound: float) -> None:
+def colour_wheel(axes: Axes, bound: float | None = None) -> None:
     """Key of `colour_field`: the colour at a place of the disc stands for the motion from its centre to there.
 
     Parameters
     ----------
-    bound : length in pixels at the rim; longer vectors have the rim's colours.
+    bound : length in pixels at the rim, written below; longer vectors have the rim's colours.
     """
     y, x = np.mgrid[-1:1:201j, -1:1:201j]
-    colours = colour_field(bound * np.stack([x, y], axis=-1), bound)  # (201, 201, 3)
+    colours = colour_field(np.stack([x, y], axis=-1), 1)  # (201, 201, 3)
     inside = np.hypot(x, y) <= 1
     axes.imshow(np.dstack([colours, inside]), extent=(-1, 1, 1, -1))
     axes.text(1.15, 0, "right", ha="left", va="center", fontsize=6)
     axes.text(-1.15, 0, "left", ha="right", va="center", fontsize=6)
     axes.text(0, -1.1, "up", ha="center", va="bottom", fontsize=6)
-    axes.text(0, 1.1, f"down, {bound:.1f} px", ha="center", va="top", fontsize=6)
+    axes.text(0, 1.1, "down" if bound is None else f"down, {bound:.1f} px", ha="center", va="top", fontsize=6)
     axes.set(xlim=(-2.4, 2.4), ylim=(1.8, -1.8), aspect="equal")
     axes.set_axis_off()
 

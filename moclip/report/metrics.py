@@ -44,6 +44,12 @@ def per_clip(predictions: pd.DataFrame, dataset: str, system: str) -> pd.Series:
     return rows.groupby(CLIP)["correct"].mean()
 
 
+def first_seed(predictions: pd.DataFrame, dataset: str, system: str) -> pd.DataFrame:
+    """A system's rows under its first seed: a row a clip, for what has to be counted in whole clips."""
+    rows = predictions[(predictions["dataset"] == dataset) & (predictions["system"] == system)]
+    return rows[rows["seed"] == rows["seed"].min()]
+
+
 def accuracy(predictions: pd.DataFrame, dataset: str, system: str, resamples: int, confidence: float) -> Estimate:
     """Top-1 accuracy with a group-bootstrap interval."""
     clips = per_clip(predictions, dataset, system)
@@ -71,11 +77,7 @@ def mcnemar(predictions: pd.DataFrame, dataset: str, system: str, other: str) ->
 
     It takes clips for independent, which clips of a group are not: read it beside the interval, not instead of it.
     """
-    rows = predictions[predictions["dataset"] == dataset]
-    right = {}
-    for name in (system, other):
-        own = rows[rows["system"] == name]
-        right[name] = own[own["seed"] == own["seed"].min()].set_index("video")["correct"]
+    right = {name: first_seed(predictions, dataset, name).set_index("video")["correct"] for name in (system, other)}
     one, two = right[system].align(right[other], join="inner")
     mended, broken = int((one & ~two).sum()), int((~one & two).sum())
     return float(stats.binomtest(mended, mended + broken).pvalue) if mended + broken else 1.0

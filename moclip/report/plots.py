@@ -1,4 +1,4 @@
-"""Plots of the notebooks: one look, colour-blind safe, readable at column width."""
+"""Plots of accuracies, classes and training: one look, colour-blind safe. Motion is drawn by `fields`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import PIL.Image
 import seaborn as sns
 from IPython.display import Image
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm, hsv_to_rgb
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -40,7 +40,7 @@ LABELS = {
 
 
 def use_style() -> None:
-    """Sizes for a column of 3.4 inches; PDF text stays text."""
+    """Sizes for print, in columns of 3.4 inches or pages of 7; PDF text stays text."""
     sns.set_theme(context="paper", style="ticks")
     plt.rcParams.update(
         {
@@ -114,50 +114,6 @@ def score_bars(axes: Axes, scores: pd.Series, truth: str, colour: str = COLOURS[
     axes.set(xlabel="probability", xlim=(0, 1))
 
 
-def colour_field(field: np.ndarray, bound: float) -> np.ndarray:
-    """A motion field as colours: hue is direction (0 degrees = right = red), saturation is length up to ``bound``.
-
-    Parameters
-    ----------
-    field : (H, W, 2) pixels.
-
-    Returns
-    -------
-    float (H, W, 3) RGB; white is no motion.
-    """
-    hue = np.arctan2(field[..., 1], field[..., 0]) / (2 * np.pi) % 1
-    length = np.clip(np.hypot(field[..., 0], field[..., 1]) / bound, 0, 1)
-    return hsv_to_rgb(np.stack([hue, length, np.ones_like(hue)], axis=-1))
-
-
-def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int, magnify: float) -> None:
-    """Motion vectors as arrows on a frame, one every ``step`` pixels, drawn ``magnify`` times their length.
-
-    Parameters
-    ----------
-    image : uint8 (H, W, 3). field : (H, W, 2) pixels; content moves along the arrow.
-    """
-    height, width = field.shape[:2]
-    y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
-    vectors = field[y, x]
-    moving = np.hypot(vectors[..., 0], vectors[..., 1]) > 0
-    axes.imshow(image)
-    axes.quiver(
-        x[moving],
-        y[moving],
-        vectors[moving, 0],
-        vectors[moving, 1],
-        color="#FFD500",
-        edgecolor="black",
-        linewidth=0.3,
-        angles="xy",
-        scale_units="xy",
-        scale=1 / magnify,
-        width=0.012,
-    )
-    axes.set_axis_off()
-
-
 def learning_curve(axes: Axes, history: pd.DataFrame, label: str | None = None) -> None:
     """Training accuracy an epoch."""
     axes.plot(history["epoch"], history["accuracy"], label=label)
@@ -206,24 +162,27 @@ def class_dots(table: pd.DataFrame, systems: Sequence[str], named: Sequence[str]
     """
     columns = 1 if len(table) <= 40 else 2
     rows = math.ceil(len(table) / columns)
-    row_inches = 0.25 if columns == 1 else 0.15
+    row_inches = 0.28 if columns == 1 else 0.16
     size = (4.6 if columns == 1 else 7.0, 0.9 + row_inches * rows)
     figure, panels = plt.subplots(1, columns, figsize=size, squeeze=False)
-    offsets = np.linspace(-0.25, 0.25, len(systems))
+    offsets = np.linspace(-0.3, 0.3, len(systems))
     for panel, start in zip(panels.flat, range(0, len(table), rows), strict=True):
         own = table.iloc[start : start + rows].reset_index(drop=True)
-        panel.barh(own.index[::2], 100, height=1, color="#F2F2F2", zorder=0)
+        panel.barh(own.index[::2], 106, left=-3, height=1, color="#F2F2F2", zorder=0)
         for system, offset in zip(systems, offsets, strict=True):
             value = 100 * own[system]
             errors = np.abs(100 * own[[f"{system}_low", f"{system}_high"]].to_numpy().T - value.to_numpy())
             panel.errorbar(
-                value, own.index + offset, xerr=errors, fmt=MARKERS[system], ms=3.2, lw=0.6, color=COLOURS[system],
+                value, own.index + offset, xerr=errors, fmt=MARKERS[system], ms=3, lw=0.6, color=COLOURS[system],
                 label=LABELS[system], clip_on=False,
             )  # fmt: skip
         panel.set_yticks(own.index, [f"★ {name}" if name in named else name for name in own["class_name"]])
         panel.tick_params(axis="y", length=0, labelsize=7 if columns == 1 else 6)
-        panel.set(xlim=(0, 100), ylim=(rows - 0.5, -0.5), xlabel="top-1 accuracy (%)")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        panel.set(xlim=(-3, 103), ylim=(rows - 0.5, -0.5), xlabel="top-1 accuracy (%)")
+        panel.set_xticks(range(0, 101, 20))
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(systems), frameon=False
+    )
     return figure
 
 
@@ -245,7 +204,7 @@ def confusion(axes: Axes, shares: np.ndarray, names: Sequence[str], title: str, 
     if numbers:
         for row, column in zip(*np.nonzero(np.nan_to_num(shares) >= 0.005), strict=True):
             colour = "white" if shares[row, column] > 0.4 else "black"
-            text = f"{100 * shares[row, column]:.0f}"
+            text = str(int(100 * shares[row, column] + 0.5))
             axes.text(
                 column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=min(7.0, 0.42 * points), color=colour
             )

@@ -12,19 +12,24 @@ from moclip.paths import atomic_path
 from moclip.report import metrics
 
 
-def save_table(folder: Path, name: str, table: pd.DataFrame, caption: str, csv_only: Sequence[str] = ()) -> None:
+def save_table(
+    folder: Path, name: str, table: pd.DataFrame, caption: str, csv_only: Sequence[str] = (), notes: str = ""
+) -> None:
     """Write ``<name>.csv``, ``.md`` and ``.tex``.
 
     Parameters
     ----------
     caption : says what data the numbers come from; stands above the Markdown table and in the LaTeX one.
     csv_only : columns that the Markdown and LaTeX tables leave out.
+    notes : a column of sentences, which the LaTeX table leaves out: it would be wider than any page.
     """
     save_csv(folder / f"{name}.csv", table)
     shown = table.drop(columns=[name for name in csv_only if name in table]).map(_shown)
     barred = shown.map(_bars).rename(columns=_bars)
     with atomic_path(folder / f"{name}.md") as temporary:
         temporary.write_text(f"{caption}\n\n{barred.to_markdown(index=False, disable_numparse=True)}\n")
+    if notes:
+        shown = shown.drop(columns=notes)
     styled = shown.rename(columns=_latex).style.format(escape="latex").hide(axis="index")
     with atomic_path(folder / f"{name}.tex") as temporary:
         temporary.write_text(styled.to_latex(hrules=True, caption=_latex(caption), label=f"tab:{name}"))
@@ -122,9 +127,9 @@ def reading(row: Mapping[str, Any], memory: Mapping[str, float], margin: float =
     noise = memory["permuted minus appearance"]
     return (
         f"appearance_head is better: motion dealt to wrong clips changes its accuracy by {100 * noise:+.1f} points "
-        f"(inputs without information), the clips' own by {100 * (row['difference'] - noise):+.1f} more: they know the "
-        f"training clips (motion head {percent(memory['training clips'])} % on training clips, "
-        f"{percent(memory['test clips'])} % on test clips, chance {percent(memory['chance'])} %)"
+        f"(inputs without information), the clips' own by {100 * (row['difference'] - noise):+.1f} more; a likely "
+        f"cause, not tested here: they know the training clips (motion head {percent(memory['training clips'])} % on "
+        f"training clips, {percent(memory['test clips'])} % on test clips, chance {percent(memory['chance'])} %)"
     )
 
 

@@ -13,7 +13,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def state(stage: Stage, config: Config, run: Path, package: Path) -> State:
 
 def components(stage: Stage, config: Config, run: Path, package: Path) -> dict[str, Any]:
     """Everything that a stage's key is made of."""
-    values = config.model_dump(mode="json", include=set(stage.config))
+    values = _chosen(config, stage.config)
     for section, name in NOT_KEYED:
         if section in values:
             values[section].pop(name, None)
@@ -82,12 +82,19 @@ def components(stage: Stage, config: Config, run: Path, package: Path) -> dict[s
     }
 
 
+def _chosen(config: Config, names: Sequence[str]) -> dict[str, Any]:
+    """The named sections and fields of the configuration, by name."""
+    whole = config.model_dump(mode="json")
+    return {name: reduce(lambda part, key: part[key], name.split("."), whole) for name in names}
+
+
 def _users_files(config: Config, sections: Sequence[str]) -> dict[str, str]:
     """A digest of names, sizes and times of each place that the user named, by its name in the configuration."""
     result = {}
     for section, name in USERS_FILES:
         place: Path | None = getattr(getattr(config, section), name)
-        if section in sections and place is not None and (section, config.data.name) != ("data", "moving_photos"):
+        named = section in sections or f"{section}.{name}" in sections
+        if named and place is not None and (section, config.data.name) != ("data", "moving_photos"):
             files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
             stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
             result[f"{section}.{name}"] = _digest(stats)

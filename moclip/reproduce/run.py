@@ -75,6 +75,7 @@ def plan(
     config = load_config(profile, values)
     if config.run != paths.safe_name(config.run) or config.run.startswith("."):
         raise ConfigError(f"run: a folder's name of letters, digits, '.', '_' and '-' is wanted, found {config.run!r}")
+    config.data.check()
     stages = read_stages(notebooks or paths.notebooks_dir())
     job = Job(profile, values, config, stages, paths.run_dir(config.run))
     job.package = package or job.package

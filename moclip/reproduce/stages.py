@@ -5,7 +5,8 @@ A notebook's metadata declare it, with globs relative to ``runs/<run>/``::
     "moclip": {"title": "Zero-shot", "needs": [], "makes": ["predictions/zero_shot.csv"],
                "config": ["data", "encoder"], "seconds": {"quick": 40}}
 
-``config`` names the parts of the configuration that the notebook depends on; without it, all of it. ``seconds`` is a
+``config`` names the parts of the configuration that the notebook depends on, sections or fields of ``figures``; without
+it, all of it. ``seconds`` is a
 first guess at its time, by profile. Whether a stage is up to date is the matter of `moclip.reproduce.records`.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moclip.config import Config, nearest
+from moclip.config import Config, Figures, nearest
 from moclip.errors import MoclipError
 
 
@@ -63,7 +64,7 @@ def _read(path: Path) -> Stage:
     if not isinstance(declared, dict) or not {"needs", "makes"} <= declared.keys():
         raise StageError(f"{path.name}: its metadata lack 'moclip' with 'needs' and 'makes' (lists of globs)")
     known = ["config", "makes", "needs", "seconds", "title"]
-    sections = list(Config.model_fields)
+    sections = [*Config.model_fields, *(f"figures.{name}" for name in Figures.model_fields)]
     for word, words, what in [(key, known, "entry") for key in declared] + [
         (section, sections, "config section") for section in declared.get("config", sections)
     ]:
@@ -80,7 +81,7 @@ def _read(path: Path) -> Stage:
         title=declared.get("title", path.stem),
         needs=tuple(declared["needs"]),
         makes=tuple(declared["makes"]),
-        config=tuple(declared.get("config", sections)),
+        config=tuple(declared.get("config", Config.model_fields)),
         seconds=declared.get("seconds", {}),
         code=tuple("".join(cell["source"]) for cell in cells),
     )

@@ -1,5 +1,7 @@
 """Class by class: intervals, confusions and counts, against scipy, scikit-learn and counting by hand."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from moclip.report import classes
 
 NAMES = ["Archery", "Bowling", "Chess", "Diving"]
 THREE = ["zero_shot", "mv_only", "fusion"]
+FOUR = [*THREE, "appearance_head"]
 
 
 def answers(system, truth, preds, seed=0, groups=None, dataset="d"):
@@ -23,15 +26,16 @@ def answers(system, truth, preds, seed=0, groups=None, dataset="d"):
 
 @pytest.fixture
 def drawn():
-    """Three systems on 120 clips of four classes, 4 clips a group, 2 seeds of fusion; drawn at random."""
+    """Four systems on 120 clips of four classes, 4 clips a group, 2 seeds of the heads; drawn at random."""
     rng = np.random.default_rng(0)
     truth = np.repeat(NAMES, 30)
     groups = [f"g{n // 4}" for n in range(120)]
     parts = [answers("zero_shot", truth, np.where(rng.random(120) < 0.5, truth, rng.choice(NAMES, 120)), 0, groups)]
     parts += [answers("mv_only", truth, np.where(rng.random(120) < 0.3, truth, rng.choice(NAMES, 120)), 3, groups)]
-    for seed in (0, 1):
-        preds = np.where(rng.random(120) < 0.7, truth, rng.choice(NAMES, 120))
-        parts.append(answers("fusion", truth, preds, seed, groups))
+    for system, share in (("fusion", 0.7), ("appearance_head", 0.6)):
+        for seed in (0, 1):
+            preds = np.where(rng.random(120) < share, truth, rng.choice(NAMES, 120))
+            parts.append(answers(system, truth, preds, seed, groups))
     rows = pd.concat(parts, ignore_index=True)
     other = rows.assign(dataset="elsewhere", pred=NAMES[0])  # has to be left out everywhere
     return pd.concat([rows, other.assign(correct=other["class_name"] == NAMES[0])], ignore_index=True)
@@ -46,8 +50,8 @@ def test_intervals_are_scipy_s(confidence):
     right = {"Archery": (0, 5), "Bowling": (3, 7), "Chess": (20, 20), "Diving": (1, 1)}
     truth = [name for name, (_, n) in right.items() for _ in range(n)]
     preds = [name if i < k else "Other" for name, (k, n) in right.items() for i in range(n)]
-    rows = pd.concat([answers(system, truth, preds) for system in THREE])
-    table = classes.per_class(rows, "d", THREE, confidence).set_index("class_name")
+    rows = pd.concat([answers(system, truth, preds) for system in FOUR])
+    table = classes.per_class(rows, "d", FOUR, confidence).set_index("class_name")
     for name, (k, n) in right.items():
         interval = binomtest(k, n).proportion_ci(confidence, method="wilson")
         found = table.loc[name, ["mv_only_low", "mv_only", "mv_only_high"]].tolist()
@@ -57,17 +61,17 @@ def test_intervals_are_scipy_s(confidence):
 
 def test_clips_of_a_group_are_one_observation():
     truth = ["Archery"] * 12
-    rows = pd.concat([answers(s, truth, ["Archery"] * 9 + ["Other"] * 3, groups=list("aaabbbcccddd")) for s in THREE])
-    (row,) = classes.per_class(rows, "d", THREE, 0.95).to_dict("records")
+    rows = pd.concat([answers(s, truth, ["Archery"] * 9 + ["Other"] * 3, groups=list("aaabbbcccddd")) for s in FOUR])
+    (row,) = classes.per_class(rows, "d", FOUR, 0.95).to_dict("records")
     interval = binomtest(3, 4).proportion_ci(0.95, method="wilson")
     assert (row["n_test"], row["groups"], row["fusion"]) == (12, 4, 0.75)
     assert (row["fusion_low"], row["fusion_high"]) == pytest.approx((interval.low, interval.high), abs=5.1e-5)
 
 
 def test_accuracies_are_recalls(drawn):
-    table = classes.per_class(drawn, "d", THREE, 0.95).set_index("class_name")
+    table = classes.per_class(drawn, "d", FOUR, 0.95).set_index("class_name")
     here = drawn[drawn["dataset"] == "d"]
-    for system in THREE:
+    for system in FOUR:
         own = here[here["system"] == system]
         recalls = [
             recall_score(rows["class_name"], rows["pred"], labels=NAMES, average=None)
@@ -84,6 +88,7 @@ def test_sorted_by_what_fusion_adds_to_the_better_stream():
         "zero_shot": [0, 0, 4, 1, 1],
         "mv_only": [2, 1, 0, 3, 3],
         "fusion": [3, 2, 3, 2, 4],
+        "appearance_head": [3, 4, 1, 2, 1],
         "motion_head": [4, 4, 4, 4, 4],
     }
     rows = pd.concat(
@@ -92,25 +97,29 @@ def test_sorted_by_what_fusion_adds_to_the_better_stream():
             for system, right_ones in right.items()
         ]
     )
-    table = classes.per_class(rows, "d", [*THREE, "motion_head"], 0.95)
+    table = classes.per_class(rows, "d", [*FOUR, "motion_head"], 0.95)
     assert dict(zip(table["class_name"], table["adds"], strict=True)) == {
         "Archery": 0.25, "Diving": 0.25, "Zebra": 0.25, "Bowling": -0.25, "Chess": -0.25,
     }  # fmt: skip
     assert table["class_name"].tolist() == ["Archery", "Diving", "Zebra", "Bowling", "Chess"], "ties by name"
-    assert table.columns[:4].tolist() == ["class_name", "n_test", "groups", "adds"]
+    assert table["over_control"].tolist() == [-0.5, 0.75, 0, 0.5, 0], "fusion minus the head without motion"
+    assert table.columns[:5].tolist() == ["class_name", "n_test", "groups", "adds", "over_control"]
     assert set(table["motion_head"]) == {1.0}, "stands beside them and changes no order"
 
 
 # --- mended and broken ----------------------------------------------------------------------------------------------
 
-# zero-shot, MV-only and fusion of eight clips: every case once, and one more that was mended.
-CASES = [(1, 1, 1), (1, 1, 0), (1, 0, 1), (1, 0, 0), (0, 1, 1), (0, 1, 0), (0, 0, 1), (0, 0, 0), (0, 0, 1)]
+# zero-shot, MV-only, fusion and the appearance head: every case of the three, and two of them twice.
+CASES = [
+    (1, 1, 1, 1), (1, 1, 0, 0), (1, 0, 1, 1), (1, 0, 0, 1), (0, 1, 1, 0),
+    (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 1), (1, 0, 0, 0),
+]  # fmt: skip
 
 
 @pytest.fixture
 def cases():
     parts = []
-    for column, system in enumerate(THREE):
+    for column, system in enumerate(FOUR):
         preds = ["Archery" if case[column] else "Bowling" for case in CASES]
         parts.append(answers(system, ["Archery"] * len(CASES), preds, seed=2))
         parts.append(answers(system, ["Archery"] * len(CASES), ["Bowling"] * len(CASES), seed=5))  # not the first
@@ -119,36 +128,39 @@ def cases():
 
 def test_outcomes_take_first_seeds(cases):
     table = classes.outcomes(cases, "d")
-    assert table.columns.tolist() == ["video", "class_name", *THREE]
+    assert table.columns.tolist() == ["video", "class_name", *FOUR]
     assert table["video"].tolist() == [f"v{n:03d}" for n in range(len(CASES))]
-    assert [tuple(row) for row in table[THREE].astype(int).to_numpy()] == CASES
+    assert [tuple(row) for row in table[FOUR].astype(int).to_numpy()] == CASES
     assert set(table["class_name"]) == {"Archery"}
 
 
 def test_mended_and_broken(cases):
     table = classes.outcomes(cases, "d")
-    assert classes.mended(table).tolist() == [case in {(0, 0, 1)} for case in CASES]
-    assert classes.broken(table).tolist() == [case in {(1, 1, 0), (1, 0, 0), (0, 1, 0)} for case in CASES]
+    assert classes.mended(table).tolist() == [case[:3] == (0, 0, 1) for case in CASES]
+    assert classes.broken(table).tolist() == [case[:3] in {(1, 1, 0), (1, 0, 0), (0, 1, 0)} for case in CASES]
 
 
 def test_changes_count_every_clip_once(cases):
     table = classes.changes(classes.outcomes(cases, "d"))
-    assert table.columns.tolist() == ["right without fusion", "clips", "fusion right", "fusion wrong"]
+    assert table.columns.tolist() == [
+        "single streams right", "clips", "fusion right", "fusion wrong", "control right", "fusion right, control wrong",
+    ]  # fmt: skip
     assert table.to_numpy().tolist() == [
-        ["both", 2, 1, 1], ["zero-shot", 2, 1, 1], ["MV-only", 2, 1, 1], ["neither", 3, 2, 1],
+        ["both", 2, 1, 1, 1, 0], ["MV-only", 2, 1, 1, 0, 1], ["zero-shot", 3, 1, 2, 2, 0], ["neither", 3, 2, 1, 2, 1],
     ]  # fmt: skip
 
 
 def test_changes_keep_rows_without_clips():
-    rows = pd.concat([answers(system, ["Archery"] * 3, ["Archery"] * 3) for system in THREE])
-    table = classes.changes(classes.outcomes(rows, "d")).set_index("right without fusion")
-    assert table.loc["both"].tolist() == [3, 3, 0] and table.loc["neither"].tolist() == [0, 0, 0]
+    rows = pd.concat([answers(system, ["Archery"] * 3, ["Archery"] * 3) for system in FOUR])
+    table = classes.changes(classes.outcomes(rows, "d")).set_index("single streams right")
+    assert table.loc["both"].tolist() == [3, 3, 0, 3, 0] and table.loc["neither"].tolist() == [0] * 5
     assert len(table) == 4
 
 
-def test_systems_on_other_clips_are_refused(cases):
-    lacking = cases[~((cases["system"] == "mv_only") & (cases["video"] == "v003"))]
-    with pytest.raises(ValueError, match="zero_shot, mv_only, fusion were not tested on the same clips of d"):
+@pytest.mark.parametrize("system", FOUR)
+def test_systems_on_other_clips_are_refused(cases, system):
+    lacking = cases[~((cases["system"] == system) & (cases["video"] == "v003"))]
+    with pytest.raises(ValueError, match="zero_shot, mv_only, fusion, .* were not tested on the same clips of d"):
         classes.outcomes(lacking, "d")
 
 
@@ -178,7 +190,7 @@ def test_clustered_puts_pairs_side_by_side(seed):
     places = np.random.default_rng(seed).permutation(10)
     shares = 0.9 * np.eye(10)
     for one, other in places.reshape(5, 2):
-        shares[one, other], shares[other, one] = 0.3, 0.05  # one direction is enough
+        shares[one, other] = 0.1  # one direction is enough
     order = classes.clustered(shares)
     assert sorted(order) == list(range(10))
     for one, other in places.reshape(5, 2):
@@ -189,7 +201,7 @@ def test_clustered_orders_a_chain():
     """Each class is taken for its neighbours in a chain: the leaves come in the chain's order, or in its reverse."""
     chain = np.random.default_rng(1).permutation(8)
     shares = 0.2 * np.eye(8)
-    for step, (one, other) in enumerate(zip(chain, chain[1:], strict=False)):
+    for step, (one, other) in enumerate(pairwise(chain)):
         shares[one, other] = shares[other, one] = 0.3 + 0.01 * step
     order = classes.clustered(shares)
     assert order in (chain.tolist(), chain[::-1].tolist())

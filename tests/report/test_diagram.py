@@ -17,7 +17,8 @@ from moclip.report import diagram, plots
 
 PARTS = pd.DataFrame(
     [
-        {"part": "image tower", "architecture": "Eye-1", "params": 1_110_000, "input": "3 x 96 x 80", "feature_dim": 48},
+        {"part": "image tower", "architecture": "Eye-1", "params": 1_110_000, "input": "3 x 96 x 80",
+         "feature_dim": 48},
         {"part": "text tower", "architecture": "Ear-2", "params": 22_220_000, "feature_dim": 48},
         {"part": "motion network", "architecture": "Leg-3", "params": 3_330_000, "input": "2 x 64 x 56", "views": 7.0,
          "feature_dim": 24},
@@ -58,7 +59,8 @@ def test_the_numbers_given_stand_in_it():
     config = load_config("quick", {"encoder.frame": "first", "encoder.prompts": "name", "motion.field": "accumulated"})
     text = "\n".join(words(drawn(config)))
     for said in (
-        "9 class names\nin prompts (name)", "first frame\n3 x 96 x 80", "accumulated motion\nvectors, 2 x 64 x 56\n7 views",
+        "9 class names\nin prompts (name)", "first frame\n3 x 96 x 80",
+        "accumulated motion\nvectors, 2 x 64 x 56\n7 views",
         "text tower\nEar-2\n22.22 M", "image tower\nEye-1\n1.11 M", "Leg-3\n3.33 M", "class embeddings\n9 x 48",
         "appearance\n48", "motion, mean of\nviews: 24", "48 + 24 → 12 → 9\n0.44 M",
     ):  # fmt: skip

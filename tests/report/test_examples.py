@@ -1,23 +1,13 @@
-"""Clips for Figure 3: margins against scipy, the rule by hand, and a card that draws for all kinds of streams."""
+"""Clips for Figure 3: margins against scipy, the rule and its frames by hand."""
 
-import dataclasses
-
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
 from scipy.special import softmax
 
 from moclip.artefacts import load_predictions, save_predictions
-from moclip.report import examples, plots
+from moclip.report import examples
 from moclip.video import Motion
-
-SYSTEMS = ("zero_shot", "mv_only", "fusion")
 
 
 def coded(types, moving=None):
@@ -49,7 +39,8 @@ def test_margins_are_of_probabilities():
 
 
 def test_large_scores_do_not_overflow():
-    found = examples.margins(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), ["a", "b"], ["x", "y"], dict(a="x", b="x"))
+    scores = np.array([[1e4, 0.0], [0.0, 1e4]], np.float32)
+    found = examples.margins(scores, ["a", "b"], ["x", "y"], {"a": "x", "b": "x"})
     assert found.tolist() == [1, -1]
 
 
@@ -128,6 +119,7 @@ def test_best_classes_of_a_clip_that_is_not_there(tmp_path):
         ("IPPPIPPPIPPP", "011101100111", 6),  # frame 7 stands still
         ("IPPPIPPPIPPP", "010000000100", 9),  # nothing in that GOP: 3 after is nearer than 5 before
         ("IPPPIPPPIPPP", "001000000001", 2),  # and 4 before nearer than 5 after
+        ("IPPPIIPP", "01000010", 6),  # the middle's GOP is that I-frame alone
         ("IPPPPPP", "0100000", 1),
         ("PPP", None, 2),  # a stream that begins in the middle of a GOP
         ("IBPBPI", None, 4),
@@ -142,66 +134,3 @@ def test_shown_frame(types, moving, shown):
 def test_no_motion_anywhere():
     with pytest.raises(ValueError, match="no frame of this clip has motion vectors"):
         examples.shown_frame(coded("IIII"))
-
-
-# --- the card -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def scores():
-    return {
-        "zero_shot": pd.Series([0.6, 0.4], index=["Bowling", "Archery"]),
-        "mv_only": pd.Series([0.5, 0.3, 0.2], index=["Chess", "Diving", "Bowling"]),
-        "fusion": pd.Series([0.9, 0.1], index=["Archery", "Bowling"]),
-    }
-
-
-def drawn(motion, t, scores):
-    seen, at = np.full((16, 32, 3), 10, np.uint8), np.full((16, 32, 3), 200, np.uint8)
-    figure = examples.card(seen, at, motion, t, scores, "Archery", "a title")
-    figure.draw_without_rendering()
-    top, bottom = figure.subfigs
-    assert top.get_suptitle() == "a title"
-    return top.axes, bottom.axes, seen, at
-
-
-def test_card(scores):
-    motion = coded("IPPP")
-    (picture, arrows, raw, accumulated), bars, seen, at = drawn(motion, 3, scores)
-    np.testing.assert_array_equal(picture.images[0].get_array(), seen)
-    np.testing.assert_array_equal(arrows.images[0].get_array(), at)
-    (quiver,) = [child for child in arrows.get_children() if isinstance(child, matplotlib.quiver.Quiver)]
-    assert quiver.U.tolist() == [3] and quiver.V.tolist() == [0], "frame 3 goes 3 pixels"
-    assert 1 / quiver.scale == pytest.approx(1.5 * 16 / 3) and arrows.get_title() == "frame 3, vectors x 8.0"
-    np.testing.assert_allclose(raw.images[0].get_array(), plots.colour_field(motion.raw(3), 3))
-    assert raw.get_title() == "raw, colours to 3.0 px"
-    sums = motion.accumulated(3)
-    assert sums.max() == 6, "3 + 2 + 1 where the way stays within the block"
-    bound = np.percentile(sums[..., 0][sums[..., 0] > 0], 95)
-    np.testing.assert_allclose(accumulated.images[0].get_array(), plots.colour_field(sums, bound), atol=1e-6)
-    assert accumulated.get_title() == f"accumulated, colours to {bound:.1f} px"
-    assert [axes.get_title() for axes in bars] == ["zero-shot: wrong", "MV-only: wrong", "fusion: right"]
-    for axes, (system, best) in zip(bars, scores.items(), strict=True):
-        assert [bar.get_width() for bar in axes.patches] == best.tolist()
-        true = [to_hex(bar.get_facecolor()).upper() == plots.COLOURS[system] for bar in axes.patches]
-        assert true == [name == "Archery" for name in best.index]
-    plt.close("all")
-
-
-def test_card_of_a_stream_with_b_frames(scores):
-    (_, _, raw, accumulated), _, _, _ = drawn(coded("IBPBP"), 4, scores)
-    assert raw.images and not accumulated.images
-    assert [text.get_text() for text in accumulated.texts] == ["not defined\nwith B-frames"]
-    plt.close("all")
-
-
-def test_one_wild_vector_does_not_set_the_scale(scores):
-    motion = coded("IP")
-    grid = np.zeros((2, 10, 10, 2), np.int16)
-    grid[1, ..., 1] = 8  # 4 pixels down
-    grid[1, 0, 0] = (400, 0)
-    mask = np.ones((2, 10, 10), np.uint8)
-    motion = dataclasses.replace(motion, grid=grid, mask=mask, width=160, height=160)
-    (_, arrows, raw, _), _, _, _ = drawn(motion, 1, scores)
-    assert raw.get_title() == "raw, colours to 4.0 px" and arrows.get_title() == "frame 1, vectors x 6.0"
-    plt.close("all")

@@ -36,6 +36,49 @@ def motion():
 
 
 @pytest.mark.parametrize(
+    ("vector", "direction"), [((5, 0), "right"), ((0, 5), "down"), ((-5, 0), "left"), ((0, -5), "up")]
+)
+def test_a_direction_has_its_colour(vector, direction):
+    colour = fields.colour_field(np.array([[vector]], float), bound=5)[0, 0]
+    expected = dict(zip(["right", "down", "left", "up"], fields.DIRECTION_COLOURS, strict=True))[direction]
+    assert to_hex(colour).upper() == expected
+    assert set(fields.DIRECTION_COLOURS) <= {*plots.COLOURS.values(), "#F0E442"}, "Okabe and Ito's"
+
+
+def test_between_two_directions_their_colours_are_mixed():
+    angles = np.deg2rad([45, 135, 225, 315, 9, 351])
+    colours = fields.colour_field(np.stack([np.cos(angles), np.sin(angles)], axis=-1)[None], bound=1)[0]
+    right, down, left, up = (np.array(to_rgb(colour)) for colour in fields.DIRECTION_COLOURS)
+    expected = [(right + down) / 2, (down + left) / 2, (left + up) / 2, (up + right) / 2]
+    expected += [0.9 * right + 0.1 * down, 0.9 * right + 0.1 * up]
+    np.testing.assert_allclose(colours, expected, atol=1e-9)
+
+
+def test_no_motion_is_white_and_the_bound_is_full():
+    colours = fields.colour_field(np.array([[[4.0, 0], [2, 0], [0, 0], [400, 0], [-1e-9, -1e-30]]]), bound=4)
+    right = np.array(to_rgb(fields.DIRECTION_COLOURS[0]))
+    assert colours.shape == (1, 5, 3)
+    np.testing.assert_allclose(colours[0], [right, (1 + right) / 2, [1, 1, 1], right, [1, 1, 1]], atol=1e-8)
+
+
+def test_every_colour_is_one():
+    angles = np.linspace(-np.pi, np.pi, 721)
+    colours = fields.colour_field(np.stack([np.cos(angles), np.sin(angles)], axis=-1)[None], bound=1)
+    assert colours.min() >= 0 and colours.max() <= 1
+    assert np.abs(np.diff(colours[0], axis=0)).max() < 0.01, "no jumps"
+
+
+def test_arrows_stand_where_something_moves(axes):
+    field = np.zeros((32, 48, 2))
+    field[:16, 16:32] = (3, -2)
+    fields.quiver(axes, np.zeros((32, 48, 3), np.uint8), field, step=16, magnify=2.0)
+    (arrows,) = [child for child in axes.get_children() if isinstance(child, Quiver)]
+    assert (arrows.U.tolist(), arrows.V.tolist()) == ([3], [-2])
+    assert arrows.XY.tolist() == [[24, 8]] and arrows.angles == "xy"
+    assert axes.yaxis_inverted(), "y grows downwards, as in the picture"
+
+
+@pytest.mark.parametrize(
     ("types", "pairs"),
     [
         ("IPP", [(1, 0), (2, 1)]),
@@ -128,7 +171,7 @@ def test_the_wheel_agrees_with_the_fields(axes):
         return colours[row, round((x - left) / (right - left) * (size - 1))]
 
     for x, y in [(0.9, 0), (0, 0.9), (-0.9, 0), (0, -0.9), (0.5, -0.5), (0, 0)]:
-        expected = plots.colour_field(7.5 * np.array([[[x, y]]]), bound=7.5)[0, 0]
+        expected = fields.colour_field(7.5 * np.array([[[x, y]]]), bound=7.5)[0, 0]
         assert at(x, y).tolist() == pytest.approx([*expected, 1], abs=1e-6)
     assert at(0.9, 0.9)[3] == 0, "nothing outside the disc"
     assert axes.yaxis_inverted() and "7.5 px" in " ".join(text.get_text() for text in axes.texts)
@@ -141,7 +184,7 @@ def test_strip_of_fields_shares_its_colours():
     fields.field_strip(axes, [slow, fast], ["P1", "P2"], "raw")
     assert [place.get_title() for place in axes] == ["P1", "P2", ""] and axes[0].get_ylabel() == "raw"
     for place, field in zip(axes, (slow, fast), strict=False):
-        np.testing.assert_array_equal(place.images[0].get_array(), plots.colour_field(field, 8))
+        np.testing.assert_array_equal(place.images[0].get_array(), fields.colour_field(field, 8))
     assert any("8.0 px" in text.get_text() for text in axes[2].texts)
     plt.close(figure)
 
@@ -150,12 +193,12 @@ def test_three_views_of_a_frame(motion):
     figure, axes = plt.subplots(1, 3)
     fields.three_views(axes, np.zeros((24, 40, 3), np.uint8), motion, 1)
     length = np.hypot(3, 1)
-    assert axes[0].get_title() == f"frame 1 (P), arrows x {20 / length:.1f}"
+    assert axes[0].get_title() == f"frame 1 (P), arrows {20 / length:.1f} times"
     assert [place.get_title() for place in axes[1:]] == [
-        f"{name}, full colour at 3.2 px" for name in ("raw", "accumulated")
+        f"{name}, colours to 3.2 px" for name in ("raw", "accumulated")
     ]
     for place, field in zip(axes[1:], (motion.raw(1), motion.accumulated(1)), strict=True):
-        np.testing.assert_allclose(place.images[0].get_array(), plots.colour_field(field, length), atol=1e-6)
+        np.testing.assert_allclose(place.images[0].get_array(), fields.colour_field(field, length), atol=1e-6)
     plt.close(figure)
 
 

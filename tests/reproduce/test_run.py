@@ -16,7 +16,7 @@ from moclip import paths
 from moclip.reproduce.display import Display, clock
 from moclip.reproduce.notebook import NotebookError, Progress
 from moclip.reproduce.publish import PublishError, publish
-from moclip.reproduce.run import BusyError, _lock, reproduce, seeds
+from moclip.reproduce.run import BusyError, _lock, plan, reproduce, seeds
 from moclip.reproduce.stages import StageError
 
 ROOT = Path(__file__).parents[2]
@@ -260,6 +260,22 @@ def test_relative_paths_are_the_users(notebooks, in_process, tmp_path, monkeypat
     reproduce("own.yaml", {"data.root": "clips"}, only="01", notebooks=notebooks, say=lambda line: None)
     text = (paths.run_dir("own") / "tables" / "first.csv").read_text()
     assert text == str(tmp_path / "clips") + str(tmp_path / "own.yaml")
+
+
+def test_all_places_of_the_user_become_absolute(notebooks, in_process, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = {"data.root": "clips", "data.annotation_path": "../lists", "figures.video": "~/mine.mp4"}
+    job = plan("smoke", places, notebooks=notebooks)
+    expected = {
+        "data": {"root": tmp_path / "clips", "annotation_path": tmp_path.parent / "lists"},
+        "figures": {"video": Path.home() / "mine.mp4"},
+    }
+    for section, values in expected.items():
+        for name, path in values.items():
+            assert getattr(getattr(job.config, section), name) == path.resolve()
+            assert job.overrides[section][name] == str(path.resolve()), "what notebooks are given"
+    untouched = plan("smoke", {"data.root": None, "figures.seed": 3}, notebooks=notebooks)
+    assert untouched.overrides == {"data": {"root": None}, "figures": {"seed": 3}}
 
 
 def test_seeds_are_runs_of_their_own_and_one_table(notebooks, in_process):

@@ -135,6 +135,109 @@ def test_a_config_section_reruns_only_its_dependants(world):
     assert not any(world.reasons().values()), "how fast is no part of what"
 
 
+# --- the user's own files -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(world, tmp_path):
+    """The three notebooks and one that draws, up to date with the user's own videos, lists and video."""
+    videos, lists, video = tmp_path / "videos", tmp_path / "lists", tmp_path / "mine.mp4"
+    for path in (videos / "Jump" / "a.mp4", videos / "Run" / "b.mp4", lists / "classInd.txt", video):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    notebook(world.notebooks, "04_draw", "import toy.lonely", needs=[], makes=["figures/d.png"], config=["figures"])
+    world.overrides = {
+        "data": {"name": "ucf101", "root": str(videos), "annotation_path": str(lists)},
+        "figures": {"video": str(video)},
+    }
+    world.bring_up_to_date()
+    assert not any(world.reasons().values())
+    return world
+
+
+def stale(world):
+    return {name: why for name, why in world.reasons().items() if why}
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "stage"),
+    [
+        ("data.root", "videos/Jump/a.mp4", "01_read"),
+        ("data.annotation_path", "lists/classInd.txt", "01_read"),
+        ("figures.video", "mine.mp4", "04_draw"),
+    ],
+)
+def test_own_files_rerun_what_reads_them_and_only_that(own, tmp_path, place, name, stage):
+    path, expected = tmp_path / name, {stage: (f"files in {place} changed",)}
+    before = path.stat()
+    path.write_text("other bytes")
+    assert stale(own) == expected
+    own.bring_up_to_date()
+    path.write_text("OTHER BYTES")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 5_000_000_000))
+    assert stale(own) == expected, "another file of the same size"
+    own.bring_up_to_date()
+    path.unlink()
+    assert stale(own) == expected
+    own.bring_up_to_date()
+    path.write_text("back")
+    assert stale(own) == expected
+    own.bring_up_to_date()
+    assert stale(own) == {}
+
+
+@pytest.mark.parametrize("place", ["videos", "lists"])
+def test_an_added_or_moved_file_reruns_too(own, tmp_path, place):
+    why = {"videos": ("files in data.root changed",), "lists": ("files in data.annotation_path changed",)}[place]
+    (tmp_path / place / "deeper" / "still").mkdir(parents=True)
+    assert stale(own) == {}, "an empty folder holds nothing to read"
+    added = tmp_path / place / "deeper" / "still" / "c.mp4"
+    added.write_text("c")
+    assert stale(own) == {"01_read": why}
+    own.bring_up_to_date()
+    added.rename(added.with_name("d.mp4"))
+    assert stale(own) == {"01_read": why}, "names are classes and clips"
+
+
+def test_another_place_is_told_apart_from_other_files(own, tmp_path):
+    (tmp_path / "mine.mp4").rename(tmp_path / "yours.mp4")
+    own.overrides["figures"]["video"] = str(tmp_path / "yours.mp4")
+    (why,) = stale(own).values()
+    assert why[0].startswith("config figures.video changed (") and why[1:] == ("files in figures.video changed",)
+
+
+def test_a_field_of_figures_reruns_only_what_names_it(own, tmp_path):
+    for name, field in (("04_draw", "figures.video"), ("05_choose", "figures.seed")):
+        notebook(own.notebooks, name, "import toy.lonely", needs=[], makes=[f"figures/{name}.png"], config=[field])
+    own.bring_up_to_date()
+    own.overrides["figures"]["seed"] = 3
+    assert stale(own) == {"05_choose": ("config figures.seed changed (0 -> 3)",)}
+    own.bring_up_to_date()
+    (tmp_path / "mine.mp4").write_text("other bytes")
+    assert stale(own) == {"04_draw": ("files in figures.video changed",)}
+    own.overrides["figures"]["examples"] = "random"
+    assert stale(own).keys() == {"04_draw"}, "nobody named that one"
+
+
+def test_generated_data_are_not_keyed_by_their_files(world, tmp_path):
+    (tmp_path / "generated").mkdir()
+    world.overrides = {"data": {"root": str(tmp_path / "generated")}}
+    world.bring_up_to_date()
+    (tmp_path / "generated" / "clip.m4v").write_text("made by a stage")
+    assert stale(world) == {}
+    record = read_record(read_stages(world.notebooks)[0], world.run)
+    assert record["components"]["files"] == {}
+
+
+def test_a_record_of_before_files_were_keyed(own):
+    """An upgrade: such a stage runs again, and says why."""
+    stage = read_stages(own.notebooks)[0]
+    record = read_record(stage, own.run)
+    del record["components"]["files"]
+    record_path(stage, own.run).write_text(json.dumps({**record, "key": "another"}))
+    assert stale(own) == {"01_read": ("files in data.annotation_path changed", "files in data.root changed")}
+
+
 def test_prose_reruns_nothing_and_code_does(world):
     world.first("from toy import read", prose="# Better title", title="Another", seconds={"quick": 9})
     assert not any(world.reasons().values())
@@ -162,7 +265,7 @@ def test_a_tampered_or_lost_artefact_reruns(world):
 def test_the_record_is_the_provenance_and_a_broken_one_counts_as_none(world):
     stage = read_stages(world.notebooks)[1]
     record = read_record(stage, world.run)
-    assert set(record["components"]) == {"notebook", "config", "needs", "modules", "versions"}
+    assert set(record["components"]) == {"notebook", "config", "files", "needs", "modules", "versions"}
     assert set(record["components"]["needs"]) == {"features/one.bin"} and set(record["made"]) == {"tables/b.csv"}
     assert {"git_commit", "seconds", "python"} <= record.keys()
     record_path(stage, world.run).write_text(json.dumps(record)[:100])
@@ -231,6 +334,7 @@ def test_order_follows_needs_then_names(tmp_path):
         ({"needs": []}, "02_b.ipynb: its metadata lack"),
         ({}, "02_b.ipynb: its metadata lack"),
         ({"needs": [], "makes": [], "config": ["fusin"]}, "config section 'fusin'.*did you mean 'fusion'"),
+        ({"needs": [], "makes": [], "config": ["figures.vidio"]}, "'figures.vidio'.*did you mean 'figures.video'"),
         ({"needs": [], "makes": [], "maks": []}, "unknown entry 'maks'.*did you mean 'makes'"),
     ],
 )

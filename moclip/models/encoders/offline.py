@@ -34,7 +34,7 @@ class OfflineEncoder(Encoder):
     def __init__(self) -> None:
         super().__init__()
         self.name = "offline"
-        self.image_architecture, self.text_architecture = "EfficientNet-Lite0", "MiniLM + ridge regression"
+        self.image_architecture, self.text_architecture = "EfficientNet-Lite0", "MiniLM, then a fixed linear map"
         self.image_tower = create_backbone("tf_efficientnet_lite0")
         classifier = self.image_tower.state_dict()["classifier.weight"].clone()  # (1000, 1280)
         self.image_tower.reset_classifier(0)  # type: ignore[operator]

@@ -1,0 +1,10 @@
+"""Numbers of the paper, typed from its tables and text; see ``README.md`` here."""
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def numbers(exhibit: str) -> pd.DataFrame:
+    """What the paper says in ``table1``, ``table2``, ``figure2`` or ``figure3``."""
+    return pd.read_csv(Path(__file__).parent / f"{exhibit}.csv")
