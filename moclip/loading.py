@@ -15,29 +15,35 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from moclip import sampling, transforms
+from moclip.accumulate import accumulate
 from moclip.config import MV, Config
 from moclip.datasets.base import Clip
 from moclip.paths import safe_name
 from moclip.transforms import InputScale
 from moclip.video import load_motion
+from moclip.video.blocks import refine
 
 
 def motion_path(store: Path, clip: Clip) -> Path:
     """Where a clip's motion lies in a store."""
-    return store / clip.class_name / f"{safe_name(clip.name)}.npz"
+    return store / clip.class_name / f"{safe_name(clip.name)}.safetensors"
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What all clips of a batch share: cell size and frame size, in pixels."""
+    """What all clips of a batch share: cell size and frame size, in pixels.
+
+    ``way`` is the longest way back to an I-frame, in frames, where the device accumulates; else 0.
+    """
 
     block: int
     height: int
     width: int
+    way: int = 0
 
 
 class MotionClips(Dataset):  # type: ignore[type-arg]
-    """Clips with their motion in memory (about 250 kB for a clip of UCF101).
+    """Clips with their motion in memory, packed as on disk (20 to 90 kB for a clip of UCF101).
 
     Parameters
     ----------
@@ -71,14 +77,22 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         return len(self.clips)
 
     def cells(self, index: int, frames: np.ndarray) -> np.ndarray:
-        """Motion of some frames of a clip: int16 (S, gh, gw, 2), to be multiplied by `factor`."""
-        motion = self.motions[index]
-        if self.field == "accumulated":
-            pixels = np.stack([motion.accumulated(int(frame)) for frame in frames])  # (S, H, W, 2)
-            return np.rint(pixels * motion.scale).astype(np.int16)
-        repeat = motion.block // self.geometry.block
-        rows, columns = -(-motion.height // self.geometry.block), -(-motion.width // self.geometry.block)
-        return motion.grid[frames].repeat(repeat, 1).repeat(repeat, 2)[:, :rows, :columns]
+        """Motion of some frames of a clip, in its own units (`factor`): int16 (S, gh, gw, 2).
+
+        For accumulated fields (S, K, gh, gw, 2): all frames since the I-frame, behind as many zeros as are missing.
+        """
+        motion, geometry = self.motions[index], self.geometry
+        fit = (motion.block, geometry.block, geometry.height, geometry.width)
+        if self.field == "raw":
+            return refine(motion.cells(frames), *fit)
+        if not geometry.way:
+            return np.rint(motion.fields(frames) * motion.scale).astype(np.int16)  # (S, H, W, 2)
+        shape = (-(-geometry.height // geometry.block), -(-geometry.width // geometry.block), 2)
+        cells = np.zeros((len(frames), geometry.way, *shape), np.int16)
+        for segment, frame in enumerate(frames):
+            way = motion.way(int(frame))
+            cells[segment, geometry.way - len(way) :] = refine(motion.cells(way), *fit)
+        return cells
 
     def factor(self, index: int) -> np.float32:
         """Network units a stored unit of this clip."""
@@ -95,7 +109,8 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         Returns
         -------
         dict
-            ``cells`` int16 (S, gh, gw, 2); ``factor`` (), ``box`` (4,), ``flip`` () and ``label`` () of all segments.
+            ``cells`` int16 (see `cells`); ``factor`` (), ``scale`` () (units a pixel), ``box`` (4,), ``flip`` () and
+            ``label`` () of all segments.
         """
         index = key[1]
         rng = np.random.default_rng([self.settings.seed, *key])
@@ -103,6 +118,7 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         return {
             "cells": self.cells(index, self.candidates[index][chosen]),
             "factor": self.factor(index),
+            "scale": self.motions[index].scale,
             "box": transforms.random_box(self.geometry.height, self.geometry.width, self.settings.train_scales, rng),
             "flip": bool(self.flips and rng.random() < 0.5),
             "label": int(self.labels[index]),
@@ -117,16 +133,21 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         return {
             "cells": torch.from_numpy(np.stack([self.cells(*pair) for pair in zip(indices, frames, strict=True)])),
             "factor": torch.from_numpy(np.stack([self.factor(index) for index in indices])),
+            "scale": torch.tensor([self.motions[index].scale for index in indices]),
             "box": torch.from_numpy(box).expand(len(frames), 4),
             "flip": torch.zeros(len(frames), dtype=torch.bool),
         }
 
     def to_input(self, batch: dict[str, Tensor]) -> Tensor:
         """A batch to network input, on the batch's device: (B, S, 2, size, size) in [-0.5, 0.5]."""
-        cells = batch["cells"]  # (B, S, gh, gw, 2)
+        cells = batch["cells"]  # (B, S, gh, gw, 2) or (B, S, K, gh, gw, 2)
         count, segments = cells.shape[:2]
-        geometry = self.geometry
-        fields = transforms.expand(cells.flatten(0, 1), geometry.block, geometry.height, geometry.width)
+        size = (self.geometry.block, self.geometry.height, self.geometry.width)
+        if self.geometry.way:
+            scales = batch["scale"].repeat_interleave(segments)
+            fields = accumulate(cells.flatten(0, 1), *size, scales).float()
+        else:
+            fields = transforms.expand(cells.flatten(0, 1), *size)
         fields = fields * batch["factor"].repeat_interleave(segments).view(-1, 1, 1, 1)
         fields = transforms.flip(fields, batch["flip"].repeat_interleave(segments))
         fields = transforms.quantise(fields, self.scale.bound)
@@ -138,7 +159,9 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         beyond = total = 0
         for motion in self.motions:
             inter = motion.mask == 1
-            cells = motion.grid[inter] / motion.scale * self.scale.factor(motion.width, motion.fps)  # (n, 2)
+            cells = (
+                motion.cells(range(len(motion)))[inter] / motion.scale * self.scale.factor(motion.width, motion.fps)
+            )  # (n, 2)
             beyond += int((np.abs(cells) > self.scale.bound).any(axis=1).sum())
             total += len(cells)
         return beyond / max(total, 1)
@@ -151,8 +174,13 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
                 "re-encode them one way first (data.reencode=true)"
             )
         (height, width) = sizes.pop()
-        block = 1 if self.field == "accumulated" else min(motion.block for motion in self.motions)
-        return Geometry(block, height, width)
+        block = min(motion.block for motion in self.motions)
+        if self.field == "raw":
+            return Geometry(block, height, width)
+        ways = [np.bincount(np.cumsum(motion.types == "I"), motion.has_motion).max() for motion in self.motions]
+        way = int(max(ways))
+        # A way so long that its grids are larger than the field itself is better added up here.
+        return Geometry(block, height, width, way) if way <= block**2 else Geometry(1, height, width)
 
 
 class EpochSampler:

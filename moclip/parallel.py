@@ -30,7 +30,8 @@ def for_each_file(
     description: str,
     workers: int | None = None,
     executor: Executor | None = None,
-) -> None:
+    on_error: str = "raise",
+) -> list[tuple[Path, str]]:
     """Do ``work(*job)`` for all jobs.
 
     Parameters
@@ -39,18 +40,26 @@ def for_each_file(
     jobs : arguments of one call each, a path among them: the first path names the job in errors.
     workers : processes; all cores if None.
     executor : runs the work instead, and stays open.
+    on_error : "raise", or "skip": failures are returned instead.
+
+    Returns
+    -------
+    list of (Path, str)
+        With "skip", path and reason of every file that failed, by path; the others are done.
 
     Raises
     ------
     ClipsError
-        At the end, with path and reason of every file that failed.
+        At the end, with path and reason of every file that failed, unless they are skipped.
     RuntimeError
         The processes died.
     """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
     if not jobs:
-        return
+        return []
     pool = executor or _process_pool(min(workers or len(os.sched_getaffinity(0)), len(jobs)))
-    failures = []
+    failures: list[tuple[Path, str]] = []
     try:
         futures = {pool.submit(work, *job): job for job in jobs}
         for future in track(as_completed(futures), description, total=len(jobs), unit="clip"):
@@ -67,8 +76,10 @@ def for_each_file(
     finally:
         if executor is None:
             pool.shutdown(cancel_futures=True)
-    if failures:
-        raise ClipsError(sorted(failures), len(jobs))
+    failures.sort()
+    if failures and on_error == "raise":
+        raise ClipsError(failures, len(jobs))
+    return failures
 
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:

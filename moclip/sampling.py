@@ -2,7 +2,10 @@
 
 A clip's n candidates (the frames that carry motion: I-frames have none) are cut into S equal segments. Training draws
 one at random from each, testing takes the middle of each. Segments may share a frame where n < S; nothing is dropped.
+The `reference_` functions draw as the published code does, from all frames, with its offsets.
 """
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -36,3 +39,29 @@ def _edges(count: int, segments: int) -> np.ndarray:
     if count < 1 or segments < 1:
         raise ValueError(f"cannot draw {segments} segments from {count} frames with motion")
     return np.linspace(0, count, segments + 1)
+
+
+def reference_ranges(count: int, segments: int) -> list[tuple[int, int]]:
+    """Where the published code draws its training frames: [first, last) of each segment, in frames of CoViAR's count.
+
+    Parameters
+    ----------
+    count : frames as CoViAR counts them (``len`` of a motion in compat mode).
+    segments : S.
+    """
+    _edges(count, segments)
+    size = (count - 2) / segments  # the last frame is never drawn, and frame 0 neither
+    edges = [round(size * segment) + 1 for segment in range(segments + 1)]  # round() takes a half to the even number
+    return [(first, max(first + 1, last)) for first, last in pairwise(edges)]
+
+
+def reference_centres(count: int, segments: int) -> list[int]:
+    """The frames that the published code tests; where ``count`` is S + 1, the last one may lie beyond the clip."""
+    _edges(count, segments)
+    return [round((count - 1) / segments * (segment + 0.5)) + 1 for segment in range(segments)]
+
+
+def reference_gop(index: int, gop: int = 12) -> tuple[int, int]:
+    """Frame as (GOP, position), as the published code has it: instead of an I-frame, the P-frame before it."""
+    number, position = divmod(index, gop)
+    return (number, position) if position else (number - 1, gop - 1)

@@ -25,13 +25,13 @@ from moclip.models import create_model
 from moclip.models.encoders import load_encoder
 from moclip.models.encoders.base import Encoder
 from moclip.parallel import ClipsError
-from moclip.video import read_frames, read_motion
+from moclip.video import load_motion, read_frames, read_motion
 
 # --- motion ---------------------------------------------------------------------------------------------------------
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.npz")}
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.safetensors")}
 
 
 def test_one_and_two_processes_store_the_same_bytes(photos, store, tmp_path):
@@ -55,11 +55,11 @@ def test_a_file_that_is_no_video_is_named_and_the_others_are_kept(photos, tmp_pa
 def test_what_is_there_is_not_touched(photos, store, tmp_path, monkeypatch):
     kept = tmp_path / "store"
     shutil.copytree(store, kept)
-    before = {path: path.stat().st_mtime_ns for path in kept.rglob("*.npz")}
+    before = {path: path.stat().st_mtime_ns for path in kept.rglob("*.safetensors")}
     with monkeypatch.context() as patch:
         patch.setattr(features, "store_motion", lambda *job: pytest.fail("read again"))
         extract_motion(photos.clips, kept, workers=1)
-    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*.npz")} == before
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*.safetensors")} == before
 
 
 def test_a_video_that_changed_is_read_again(photos, tmp_path):
@@ -70,8 +70,7 @@ def test_a_video_that_changed_is_read_again(photos, tmp_path):
     shutil.copy(photos.clips[5].path, one.path)
     extract_motion([one], tmp_path, workers=1)
     assert motion_path(tmp_path, one).read_bytes() != before
-    with np.load(motion_path(tmp_path, one)) as file:
-        np.testing.assert_array_equal(file["grid"], read_motion(photos.clips[5].path).grid)
+    np.testing.assert_array_equal(load_motion(motion_path(tmp_path, one)).grid, read_motion(photos.clips[5].path).grid)
 
 
 def test_a_damaged_store_file_is_made_anew(photos, store, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from moclip.datasets.base import Clip
-from moclip.loading import EpochSampler, MotionClips, motion_path, training_loader
+from moclip.loading import EpochSampler, Geometry, MotionClips, motion_path, training_loader
 from moclip.transforms import InputScale
 from moclip.video import Motion, encode, load_motion, save_motion
 from moclip.video.store import store_motion
@@ -223,14 +223,30 @@ def test_a_clip_without_motion_is_named(make_clips):
         make_clips(make_motion(), make_motion(gop=1))
 
 
-def test_accumulated_fields_are_those_of_the_reader(photos, store, config):
+@pytest.mark.parametrize("gop", [12, 200, 300])
+def test_accumulated_fields_are_those_of_the_reader(make_clips, gop, monkeypatch):
+    """Whether the device adds up the grids, or the loader because the way back to an I-frame is long."""
+    rng = np.random.default_rng(0)
+    motions = [make_motion(frames=310, gop=gop, width=88, height=40, scale=scale) for scale in (2, 4)]
+    for motion in motions:
+        motion.grid[:] = rng.integers(-40, 41, motion.grid.shape)
+    clips = make_clips(*motions, field="accumulated", input_size=16)
+    assert clips.geometry == (Geometry(1, 40, 88) if gop == 300 else Geometry(16, 40, 88, gop - 1))
+    fields = []
+    monkeypatch.setattr("moclip.transforms.flip", lambda pixels, which: fields.append(pixels) or pixels)
+    clips.to_input(clips.centre_views([1, 0], 3))
+    for row in range(6):
+        index, segment = 1 - row // 3, row % 3
+        frame = clips.candidates[index][len(clips.candidates[index]) * (2 * segment + 1) // 6]
+        expected = motions[index].accumulated(int(frame))
+        np.testing.assert_array_equal(fields[0][row].permute(1, 2, 0).numpy(), expected)
+
+
+def test_accumulated_batches_are_small(photos, store, config):
     accumulated = config.model_copy(update={"motion": config.motion.model_copy(update={"field": "accumulated"})})
-    clips = MotionClips.from_config(photos.test, store, accumulated, flips=False)
-    motion = load_motion(motion_path(store, photos.test[2]))
-    frames = np.array([5, 11, 17])
-    cells = clips.cells(2, frames)
-    assert cells.dtype == np.int16 and clips.geometry.block == 1
-    np.testing.assert_array_equal(cells / motion.scale, np.stack([motion.accumulated(int(t)) for t in frames]))
+    clips = MotionClips.from_config(photos.train, store, accumulated, flips=False)
+    sample = clips[0, 3]["cells"]
+    assert sample.dtype == np.int16 and sample.shape == (config.mv.segments, 11, 8, 10, 2)
 
 
 def test_saturated_counts_inter_blocks_alone(make_clips):

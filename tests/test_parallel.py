@@ -26,6 +26,23 @@ def test_a_bad_file_is_reported_and_the_others_are_done(tmp_path: Path, own_exec
     assert not (tmp_path / "b.m4v").exists()
 
 
+def test_failures_are_returned_where_they_are_skipped(tmp_path: Path) -> None:
+    encode(np.zeros((3, 32, 48, 3), np.uint8), tmp_path / "b.mp4")
+    (tmp_path / "a.mp4").write_bytes(b"")
+    jobs = [(tmp_path / f"{name}.mp4", tmp_path / f"{name}.m4v") for name in "cba"]
+    with ThreadPoolExecutor(2) as executor:
+        failures = for_each_file(transcode, jobs, "test", executor=executor, on_error="skip")
+        assert for_each_file(transcode, jobs[1:2], "test", executor=executor, on_error="skip") == []
+    assert [path for path, _ in failures] == [tmp_path / "a.mp4", tmp_path / "c.mp4"]
+    assert "is empty" in failures[0][1] and "no such file" in failures[1][1]
+    assert probe(tmp_path / "b.m4v").frames == 3
+
+
+def test_on_error_is_checked() -> None:
+    with pytest.raises(ValueError, match="'raise' or 'skip', not 'ignore'"):
+        for_each_file(transcode, [], "test", on_error="ignore")
+
+
 def test_no_jobs_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moclip.parallel.ProcessPoolExecutor", None)
     for_each_file(transcode, [], "test")

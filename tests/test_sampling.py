@@ -1,12 +1,15 @@
 """TSN's sampling: in range, in order, fair."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from moclip.sampling import centre_segments, random_segments
+from moclip.sampling import centre_segments, random_segments, reference_centres, reference_gop, reference_ranges
 
 COUNTS, SEGMENTS = st.integers(1, 400), st.integers(1, 64)
 
@@ -76,3 +79,21 @@ def test_nothing_to_draw_from(count, segments):
         centre_segments(count, segments)
     with pytest.raises(ValueError, match="frames with motion"):
         random_segments(count, segments, np.random.default_rng(0))
+
+
+def test_the_reference_sampler():
+    """What the published code drew, for 118 lengths and numbers of segments."""
+    golden = json.loads((Path(__file__).parent / "data" / "golden" / "sampler_golden.json").read_text())
+    assert len(golden) == 118
+    for key, expected in golden.items():
+        count, segments = map(int, key.split(","))
+        assert [list(part) for part in reference_ranges(count, segments)] == expected["train_ranges"], key
+        centres = reference_centres(count, segments)
+        assert centres == expected["test_idx"], key
+        assert [list(reference_gop(index)) for index in centres] == expected["test_gop_pos"], key
+
+
+@pytest.mark.parametrize("sample", [reference_ranges, reference_centres])
+def test_the_reference_sampler_needs_frames(sample):
+    with pytest.raises(ValueError, match="3 segments from 0 frames"):
+        sample(0, 3)

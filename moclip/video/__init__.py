@@ -2,7 +2,7 @@
 
 from moclip.video.errors import VideoError
 from moclip.video.frames import read_frames
-from moclip.video.motion import Motion, read_motion
+from moclip.video.motion import Motion, read_fields, read_motion
 from moclip.video.probe import VideoInfo, probe
 from moclip.video.store import load_motion, save_motion
 from moclip.video.transcode import encode, transcode
@@ -14,6 +14,7 @@ __all__ = [
     "encode",
     "load_motion",
     "probe",
+    "read_fields",
     "read_frames",
     "read_motion",
     "save_motion",

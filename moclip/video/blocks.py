@@ -1,103 +1,132 @@
 """Block vectors, as FFmpeg lists them, on a regular grid."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 NONE, INTER, INTRA = 0, 1, 2  # values of the mask
-COARSEST, FINEST = 16, 4  # FFmpeg lists no block smaller than 8 in practice; H.264 goes down to 4
+COARSEST = 16  # pixels, the largest side of a cell; FFmpeg lists no block smaller than 8 but for H.264, down to 4
+CHUNK = 32  # frames; a chunk also ends before every I-frame
+
+VECTOR = np.dtype(
+    [
+        ("source", "i4"),  # negative: the block is predicted from the past
+        ("w", "u1"),
+        ("h", "u1"),
+        ("src_x", "i2"),
+        ("src_y", "i2"),
+        ("dst_x", "i2"),  # centre of the block, pixels
+        ("dst_y", "i2"),
+        ("flags", "u8"),
+        ("motion_x", "i4"),  # source minus destination, in units of 1 / motion_scale pixels
+        ("motion_y", "i4"),
+        ("motion_scale", "u2"),
+    ],
+    align=True,
+)
+"""FFmpeg's AVMotionVector, as it lies in memory."""
 
 
-class BlockField(NamedTuple):
-    """Vectors of one frame, on the coarsest grid that holds them exactly."""
+class Chunk(NamedTuple):
+    """Some frames in a row, on one grid. Those of a `Gridder` share their memory: use one before taking the next."""
 
-    grid: np.ndarray  # int16 (gh, gw, 2), units of 1 / scale pixels, destination minus source
-    mask: np.ndarray  # uint8 (gh, gw)
+    grid: np.ndarray  # int16 (n, gh, gw, 2), units of 1 / scale pixels, destination minus source; 0 where mask is not 1
+    mask: np.ndarray  # uint8 (n, gh, gw)
+    types: list[str]  # "I", "P", "B"
+    has_motion: list[bool]
     block: int
-    scale: int
 
 
-def to_blocks(vectors: np.ndarray, width: int, height: int) -> BlockField | None:
-    """One frame's list of vectors as a grid; None if none of them points into the past.
+class Gridder:
+    """Collects frames on the coarsest grid that holds all blocks seen so far exactly.
+
+    Where blocks overlap, a vector into the past has precedence over one into the future, and of two into the past the
+    one that is listed last: CoViAR's loader writes them in the order of the list, too. In H.264, FFmpeg calls all of a
+    block's second list of references future, wherever they lie.
 
     Parameters
     ----------
-    vectors : structured array (N,)
-        FFmpeg's AVMotionVector: source (negative: past), w, h, dst_x, dst_y (centre of the block, pixels),
-        motion_x, motion_y (source minus destination), motion_scale.
     width, height : int
         Size of the video in pixels; blocks that reach beyond are cut.
 
-    Notes
-    -----
-    Where blocks overlap, the one listed last wins, as in CoViAR's loader, which writes them in order.
-    """
-    past = vectors["source"] < 0
-    if not past.any():
-        return None
-    left = vectors["dst_x"].astype(np.int32) - vectors["w"] // 2
-    top = vectors["dst_y"].astype(np.int32) - vectors["h"] // 2
-    box = np.stack([left, top, left + vectors["w"], top + vectors["h"]], axis=1)  # (N, 4)
-    block = _common_block(box)
-    shape = (math.ceil(height / block), math.ceil(width / block))
-    grid, mask = np.zeros((*shape, 2), np.int16), np.full(shape, INTRA, np.uint8)
-    if not past.all():
-        rows, columns, _ = _cells(box[~past], block, shape)
-        mask[rows, columns] = NONE
-        vectors, box = vectors[past], box[past]
-    rows, columns, index = _cells(box, block, shape)
-    grid[rows, columns, 0] = -vectors["motion_x"][index]
-    grid[rows, columns, 1] = -vectors["motion_y"][index]
-    mask[rows, columns] = INTER
-    scale = vectors["motion_scale"]
-    if (scale != scale[0]).any():
-        raise ValueError("vectors of several scales in one frame")
-    return BlockField(grid, mask, block, int(scale[0]))
-
-
-def stack(fields: Sequence[BlockField | None], width: int, height: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Frames on one common grid, the finest of theirs.
-
-    Returns
-    -------
-    grid : int16 (T, gh, gw, 2)
-    mask : uint8 (T, gh, gw)
-        Frames without vectors (None) are intra all over.
+    Attributes
+    ----------
     block : int
+        Side of a cell so far.
+    scale : int
+        Units a pixel; 0 before the first vector.
     """
-    block = min((field.block for field in fields if field is not None), default=COARSEST)
-    shape = (len(fields), math.ceil(height / block), math.ceil(width / block))
-    grid, mask = np.zeros((*shape, 2), np.int16), np.full(shape, INTRA, np.uint8)
-    for t, field in enumerate(fields):
-        if field is not None:
-            grid[t] = _refine(field.grid, field.block // block)[: shape[1], : shape[2]]
-            mask[t] = _refine(field.mask, field.block // block)[: shape[1], : shape[2]]
-    return grid, mask, block
+
+    def __init__(self, width: int, height: int) -> None:
+        from moclip.video import _kernels
+
+        self._grid_vectors = _kernels.grid_vectors
+        self.width, self.height = width, height
+        self.block, self.scale = COARSEST, 0
+        shape = (CHUNK, math.ceil(height / COARSEST), math.ceil(width / COARSEST))
+        self._grid, self._mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)  # the same for all chunks
+        self._types: list[str] = []
+        self._has_motion: list[bool] = []
+
+    def add(self, kind: str, vectors: np.ndarray | None) -> None:
+        """Take one frame.
+
+        Parameters
+        ----------
+        kind : "I", "P" or "B"
+        vectors : `VECTOR` array (N,), or None
+            None: all intra; for "B" no vector is known.
+
+        Raises
+        ------
+        ValueError
+            Vectors of several scales.
+        """
+        n = len(self._types)
+        past = vectors is not None and self._paint(vectors, n)
+        if vectors is None:
+            self._grid[n] = 0
+            self._mask[n] = NONE if kind == "B" else INTRA
+        self._types.append(kind)
+        self._has_motion.append(past)
+
+    def full(self) -> bool:
+        """No room for another frame."""
+        return len(self._types) == CHUNK
+
+    def take(self) -> Chunk | None:
+        """What was collected since the last call; None if nothing was. Its arrays hold until the next `add`."""
+        n = len(self._types)
+        if not n:
+            return None
+        chunk = Chunk(self._grid[:n], self._mask[:n], self._types, self._has_motion, self.block)
+        self._types, self._has_motion = [], []
+        return chunk
+
+    def _paint(self, vectors: np.ndarray, n: int) -> bool:
+        shift = self.block.bit_length() - 1
+        past, needed, scale = self._grid_vectors(vectors, self._grid[n], self._mask[n], shift)
+        if not past:
+            return False
+        if scale < 1:
+            raise ValueError("vectors of several scales in one frame")
+        if self.scale not in (0, scale):
+            raise ValueError(f"vectors of {scale} units a pixel after some of {self.scale}")
+        self.scale = scale
+        if needed < shift:
+            finer = 1 << needed
+            fit = (self.block, finer, self.height, self.width)
+            self._grid, self._mask = refine(self._grid, *fit).copy(), refine(self._mask, *fit).copy()
+            self.block = finer
+            self._grid_vectors(vectors, self._grid[n], self._mask[n], needed)
+        return True
 
 
-def _refine(array: np.ndarray, factor: int) -> np.ndarray:
-    return array if factor == 1 else np.repeat(np.repeat(array, factor, axis=0), factor, axis=1)
-
-
-def _common_block(box: np.ndarray) -> int:
-    """Largest of 16, 8 and 4 that divides all corners of all blocks."""
-    bits = int(np.bitwise_or.reduce(box, axis=None))
-    return max(FINEST, min(COARSEST, bits & -bits)) if bits else COARSEST
-
-
-def _cells(box: np.ndarray, block: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Grid cells that blocks cover, inside the image: rows, columns, and the number of the block that covers each."""
-    first_x, first_y, last_x, last_y = (box // block).T
-    wide, high = last_x - first_x, last_y - first_y
-    count = wide * high
-    if (count == 1).all():  # the usual case: no block covers more than one cell
-        index = np.arange(len(box))
-        rows, columns = first_y, first_x
-    else:
-        index = np.repeat(np.arange(len(box)), count)
-        offset = np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count)
-        rows, columns = first_y[index] + offset // wide[index], first_x[index] + offset % wide[index]
-    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
-    return rows[inside], columns[inside], index[inside]
+def refine(array: np.ndarray, block: int, finer: int, height: int, width: int) -> np.ndarray:
+    """Grids (n, gh, gw, ...) of cells of ``block`` pixels on cells of ``finer`` pixels."""
+    if block == finer:
+        return array
+    factor = block // finer
+    rows, columns = math.ceil(height / finer), math.ceil(width / finer)
+    return np.repeat(np.repeat(array, factor, axis=1)[:, :rows], factor, axis=2)[:, :, :columns]

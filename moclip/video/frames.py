@@ -1,8 +1,9 @@
 """Pictures of a video, in RGB."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
@@ -37,18 +38,47 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.nda
     wanted = [int(index) for index in indices]
     if not wanted or min(wanted) < 0:
         raise ValueError(f"indices must be 0 or more, and at least one, not {wanted}")
+    pictures = decode_pictures(path, wanted, upright=True)
+    if len({picture.shape for picture in pictures.values()}) > 1:
+        raise VideoError(path, "changes its size between the frames asked for")
+    return np.stack([pictures[index] for index in wanted])
+
+
+def decode_pictures(
+    path: Path | str, indices: Iterable[int], layout: str = "rgb24", upright: bool = False
+) -> dict[int, np.ndarray]:
+    """Some frames by number, each uint8 (H, W, 3).
+
+    Parameters
+    ----------
+    indices : frames from 0, at least one.
+    layout : {"rgb24", "bgr24"}
+    upright : apply the rotation tag; else pictures are as coded, as motion vectors are.
+
+    Raises
+    ------
+    VideoError
+        As `read_frames`, or a kind of picture that FFmpeg cannot convert.
+    """
+    wanted = set(indices)
     pictures: dict[int, np.ndarray] = {}
     count = 0
     with open_video(path) as (container, stream):
         for frame in decode_all(container, stream, path):
             if count in wanted:
-                rgb = frame.reformat(format="rgb24", interpolation=Interpolation.BICUBIC)
-                pictures[count] = np.rot90(rgb.to_ndarray(), frame.rotation // 90)  # phones film sideways and say so
+                picture = _to_picture(frame, path, layout)
+                # phones film sideways and say so
+                pictures[count] = np.rot90(picture, frame.rotation // 90) if upright else picture
             count += 1
             if count > max(wanted):
                 break
     if count <= max(wanted):
         raise VideoError(path, f"has {count} frames, so that frame {max(wanted)} is not there")
-    if len({picture.shape for picture in pictures.values()}) > 1:
-        raise VideoError(path, "changes its size between the frames asked for")
-    return np.stack([pictures[index] for index in wanted])
+    return pictures
+
+
+def _to_picture(frame: av.VideoFrame, path: Path | str, layout: str) -> np.ndarray:
+    try:
+        return frame.reformat(format=layout, interpolation=Interpolation.BICUBIC).to_ndarray()
+    except (av.FFmpegError, ValueError) as error:
+        raise VideoError(path, f"its {frame.format.name} pictures cannot be converted ({error})") from error

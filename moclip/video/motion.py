@@ -1,21 +1,19 @@
-"""Motion vectors from the bitstream: one decoding pass gives a grid of blocks a frame."""
+"""Motion of a video: a grid of blocks a frame, and fields of pixels from it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import av
 import numpy as np
-from av.video.frame import PictureType
 
-from moclip.video.blocks import BlockField, stack, to_blocks
+from moclip.video.blocks import COARSEST, Chunk, refine
 from moclip.video.errors import VideoError
-from moclip.video.probe import MOTION_CODECS, TRANSCODE_ADVICE, decode_all, frame_rate, open_video
+from moclip.video.fields import Accumulator, eight_bit
+from moclip.video.probe import TRANSCODE_ADVICE
+from moclip.video.scan import open_motion
 
 COVIAR_GOP = 12
-_TYPES = {"I": "I", "SI": "I", "B": "B", "BI": "B"}  # all others (P, SP, MPEG-4's S) predict from the past
-# Steps that the picture needs and the vectors do not. lowres=3 would save another third of the time, but it also turns
-# off the decoder's error concealment, and with it the mark on damaged frames by which `decode_all` knows them.
-_MOTION_ONLY = {"flags2": "+export_mvs", "skip_idct": "all", "skip_loop_filter": "all"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +46,13 @@ class Motion:
         "coviar": `raw` and `accumulated` count and compute as CoViAR's loader does.
     source : str
         SHA-256 of the video file where it was kept (`save_motion`), else "".
+    codec, container : str
+        FFmpeg's names of what the vectors were read from: "mpeg4" in "m4v" is what CoViAR reads.
+
+    Notes
+    -----
+    Where blocks overlap or a block has two vectors: a vector into the past has precedence over one into the future,
+    and of two into the past the one that FFmpeg lists last. FFmpeg knows no vectors of MPEG-4's B-frames.
     """
 
     grid: np.ndarray
@@ -61,6 +66,8 @@ class Motion:
     fps: float
     compat: str | None = None
     source: str = ""
+    codec: str = ""
+    container: str = ""
 
     def __len__(self) -> int:
         """Number of frames T; in compat mode CoViAR's count, one less than the file has."""
@@ -87,11 +94,9 @@ class Motion:
             No such frame, or in compat mode no such GOP.
         """
         if self.compat:
-            _, frame = self._locate_compat(t)
-            return self._follow([frame] if frame is not None else [])
+            return self.fields([t], "raw")[0]
         self._check_index(t)
-        field = np.repeat(np.repeat(self.grid[t], self.block, axis=0), self.block, axis=1)
-        return field[: self.height, : self.width] / np.float32(self.scale)  # (H, W, 2)
+        return self._expand(self.cells([t])[0]) / np.float32(self.scale)  # (H, W, 2)
 
     def accumulated(self, t: int) -> np.ndarray:
         """Displacement of every pixel of frame ``t`` since the last I-frame (CoViAR, Wu et al. 2018, section 3.2).
@@ -121,41 +126,138 @@ class Motion:
         ValueError
             The video has B-frames.
         """
+        return self.fields([t])[0]
+
+    def fields(
+        self, frames: Sequence[int] | np.ndarray, field: str = "accumulated", bound: float | None = None
+    ) -> np.ndarray:
+        """`raw` or `accumulated` fields of several frames; every vector is followed once, however many are asked for.
+
+        Parameters
+        ----------
+        frames : sequence of int (S,)
+            In any order, repeats allowed; counted as for `raw`.
+        field : {"accumulated", "raw"}
+        bound : float, optional
+            Give 8 bit instead of pixels, with this many pixels at the end of the range (the paper's is 20):
+            v * 127.5 / ``bound``, cut toward zero, moved by 128, limited to 0..255.
+
+        Returns
+        -------
+        (S, H, W, 2)
+            float32 in pixels, int32 in compat mode, uint8 with a ``bound``.
+
+        Raises
+        ------
+        IndexError, ValueError
+            As for `accumulated`; ValueError also for an unknown ``field``.
+        """
+        if field not in ("accumulated", "raw"):
+            raise ValueError(f"field must be 'accumulated' or 'raw', not {field!r}")
+        places = [self._locate(int(t)) for t in frames]
+        pixels = np.int32 if self.compat else np.float32
+        out = np.empty((len(places), self.height, self.width, 2), np.uint8 if bound is not None else pixels)
+        if field == "raw" and not self.compat:
+            vectors = self.cells(frames) / np.float32(self.scale)  # (S, gh, gw, 2)
+            for place, cells in enumerate(vectors if bound is None else eight_bit(vectors, bound)):
+                out[place] = self._expand(cells)
+            return out
+        if field == "accumulated" and "B" in self.types:
+            raise ValueError(
+                "vectors cannot be accumulated over B-frames, which do not say which frame they point into; "
+                f"{TRANSCODE_ADVICE}"
+            )
+        longest = max((frame - start + 1 for start, frame in places), default=0)
+        accumulator = Accumulator(self.height, self.width, self.block, self.scale, longest, self.compat is not None)
+        begun, done = -1, -1  # first frame of the GOP, and up to where it was followed
+        for place in sorted(range(len(places)), key=places.__getitem__):
+            start, frame = places[place]
+            if start != begun or frame < done or field == "raw":
+                accumulator.restart()
+                begun, done = start, frame - 1 if field == "raw" else start - 1
+            ahead = done + 1 + np.flatnonzero(self.has_motion[done + 1 : frame + 1])
+            accumulator.advance(self.cells(ahead))
+            done = max(done, frame)
+            if bound is None:
+                out[place] = accumulator.pixels()
+            else:
+                accumulator.eight_bit(bound, out[place])
+        return out
+
+    def cells(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Block grids of some frames: int16 (S, gh, gw, 2). Of a stored motion, nothing else is unpacked.
+
+        Raises
+        ------
+        IndexError
+            No such frame.
+        """
+        return self.grid[self._indices(frames)]
+
+    def _indices(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
+        indices = np.asarray(frames, np.int64)
+        if len(indices):
+            self._check_index(int(indices.min()))
+            self._check_index(int(indices.max()))
+        return indices
+
+    def way(self, t: int) -> np.ndarray:
+        """The frames whose vectors add up to ``accumulated(t)``, in order of time: int64 (K,).
+
+        Raises
+        ------
+        IndexError, ValueError
+            As for `accumulated`.
+        """
+        self._check_order()
+        start, frame = self._locate(t)
+        return start + np.flatnonzero(self.has_motion[start : frame + 1])
+
+    def as_coviar(self) -> "Motion":
+        """The same motion in compat mode: what `read_motion` with ``compat="coviar"`` gives.
+
+        Raises
+        ------
+        ValueError
+            CoViAR could not read such a video: no raw MPEG-4 stream, or one with B-frames.
+        """
+        if self.compat == "coviar":
+            return self
+        if (self.codec, self.container) != ("mpeg4", "m4v"):
+            raise ValueError(f"CoViAR reads raw MPEG-4 part 2 streams only, this is {self.codec} in {self.container}")
+        if "B" in self.types:
+            raise ValueError("has B-frames, which CoViAR cannot read")
+        return self._coviar()
+
+    def _coviar(self) -> "Motion":
+        last = len(self) - 1  # CoViAR's parser is never flushed, so that the last frame does not come out
+        parts = {name: getattr(self, name)[:last] for name in ("grid", "mask", "types", "has_motion")}
+        return replace(self, **parts, compat="coviar")
+
+    def _expand(self, cells: np.ndarray) -> np.ndarray:
+        """Cells (gh, gw, 2) to pixels (H, W, 2)."""
+        return np.repeat(np.repeat(cells, self.block, axis=0), self.block, axis=1)[: self.height, : self.width]
+
+    def _locate(self, t: int) -> tuple[int, int]:
+        """First frame of the GOP, and the frame that is meant; -1 where CoViAR gives zeros."""
         if self.compat:
-            start, frame = self._locate_compat(t)
-            return self._follow(list(range(start, frame + 1)) if frame is not None else [])
+            return self._locate_compat(t)
         self._check_index(t)
+        intra = np.flatnonzero(self.types[: t + 1] == "I")
+        return int(intra[-1]) if len(intra) else 0, t
+
+    def _check_order(self) -> None:
         if "B" in self.types:
             raise ValueError(
                 "vectors cannot be accumulated over B-frames, which do not say which frame they point into; "
                 f"{TRANSCODE_ADVICE}"
             )
-        return self._follow(list(range(self._last_intra(t), t + 1)))
-
-    def _follow(self, frames: list[int]) -> np.ndarray:
-        """Sum of vectors along the way back through ``frames`` (ascending); no frames: zeros."""
-        from moclip.video._kernels import follow_back  # numba: a second to import
-
-        moving = [k for k in frames if self.has_motion[k]]
-        grid = self.grid[moving]  # (K, gh, gw, 2)
-        shift = self.block.bit_length() - 1
-        if self.compat:
-            pixels = (np.sign(grid) * (np.abs(grid) // self.scale)).astype(np.int16)  # C's division: toward zero
-            return follow_back(pixels, pixels, shift, self.height, self.width)
-        steps = (2 * grid.astype(np.int32) + self.scale) // (2 * self.scale)
-        sums = follow_back(steps.astype(np.int16), grid, shift, self.height, self.width)
-        return sums.astype(np.float32) / np.float32(self.scale)
-
-    def _last_intra(self, t: int) -> int:
-        intra = np.flatnonzero(self.types[: t + 1] == "I")
-        return int(intra[-1]) if len(intra) else 0
 
     def _check_index(self, t: int) -> None:
         if not 0 <= t < len(self):
             raise IndexError(f"frame {t} is not in 0..{len(self) - 1}")
 
-    def _locate_compat(self, t: int) -> tuple[int, int | None]:
-        """First frame of the GOP, and the frame that CoViAR reads for ``t``; None where it returns zeros."""
+    def _locate_compat(self, t: int) -> tuple[int, int]:
         gop, position = divmod(t, COVIAR_GOP)
         starts = np.flatnonzero(self.types == "I")
         if not 0 <= gop < len(starts):
@@ -163,10 +265,10 @@ class Motion:
         start = int(starts[gop])
         end = int(starts[gop + 1]) if gop + 1 < len(starts) else len(self)
         frame = start + position
-        return start, frame if frame < end and self.has_motion[frame] else None
+        return start, frame if frame < end and self.has_motion[frame] else -1
 
 
-def read_motion(path: Path | str, compat: str | None = None) -> Motion:
+def read_motion(path: Path | str, compat: str | None = None, until: int | None = None) -> Motion:
     """Read the motion vectors of all frames in one pass, as coded (a rotation tag is not applied).
 
     Parameters
@@ -176,6 +278,8 @@ def read_motion(path: Path | str, compat: str | None = None) -> Motion:
     compat : {None, "coviar"}
         "coviar": what CoViAR's loader would give, bit for bit. Raw MPEG-4 elementary streams only (`transcode`); the
         last frame does not exist; see `Motion.raw` for how frames are counted.
+    until : int, optional
+        Stop after this frame (presentation order, from 0); what follows is not looked at. Not in compat mode.
 
     Raises
     ------
@@ -185,63 +289,69 @@ def read_motion(path: Path | str, compat: str | None = None) -> Motion:
     """
     if compat not in (None, "coviar"):
         raise ValueError(f"compat must be None or 'coviar', not {compat!r}")
-    with open_video(path) as (container, stream):
-        context = stream.codec_context
-        codec = context.codec.canonical_name
-        if codec not in MOTION_CODECS:
-            raise VideoError(path, f"FFmpeg exports no motion vectors from {codec}", TRANSCODE_ADVICE)
-        if compat and (container.format.name != "m4v" or codec != "mpeg4"):
-            found = f"{codec} in {container.format.name}"
-            raise VideoError(path, f"CoViAR reads raw MPEG-4 part 2 streams only, this is {found}", TRANSCODE_ADVICE)
-        fps = float(frame_rate(stream) or 0)
-        context.options |= _MOTION_ONLY
-        builder = _Builder(path, context.width, context.height)
-        for frame in decode_all(container, stream, path):
-            builder.add(frame)
-    return builder.finish(fps, compat)
+    if compat and until is not None:
+        raise ValueError("compat and until do not go together: CoViAR counts GOPs, not frames")
+    with open_motion(path, until) as (facts, chunks):
+        motion = _join(chunks, facts)
+    try:
+        return motion.as_coviar() if compat else motion
+    except ValueError as error:
+        raise VideoError(path, str(error), TRANSCODE_ADVICE) from error
 
 
-class _Builder:
-    """Collects the frames of one video."""
+def read_fields(
+    path: Path | str, frames: Sequence[int] | np.ndarray, field: str = "accumulated", bound: float | None = None
+) -> np.ndarray:
+    """A few fields of a video, without reading on beyond the last of them.
 
-    def __init__(self, path: Path | str, width: int, height: int) -> None:
-        self.path, self.width, self.height = path, width, height
-        self.types: list[str] = []
-        self.frames: list[BlockField | None] = []
+    Parameters
+    ----------
+    path : path-like
+    frames : sequence of int (S,)
+        Presentation order, from 0; any order, repeats allowed, at least one.
+    field, bound
+        As for `Motion.fields`.
 
-    def add(self, frame: av.VideoFrame) -> None:
-        if (frame.width, frame.height) != (self.width, self.height):
-            raise VideoError(self.path, f"changes its size in frame {len(self.types)}", TRANSCODE_ADVICE)
-        kind = _TYPES.get(PictureType(frame.pict_type).name, "P")
-        vectors = frame.side_data.get("MOTION_VECTORS") if kind != "I" else None
-        try:
-            field = None if vectors is None else to_blocks(vectors.to_ndarray(), self.width, self.height)
-        except ValueError as error:
-            raise VideoError(self.path, f"frame {len(self.types)}: {error}", TRANSCODE_ADVICE) from error
-        self.types.append(kind)
-        self.frames.append(field)
+    Returns
+    -------
+    (S, H, W, 2)
+        float32 in pixels, uint8 with a ``bound``.
 
-    def finish(self, fps: float, compat: str | None) -> Motion:
-        if not self.types:
-            raise VideoError(self.path, "no frames in it")
-        if compat and "B" in self.types:
-            raise VideoError(self.path, "has B-frames, which CoViAR cannot read", TRANSCODE_ADVICE)
-        scales = {frame.scale for frame in self.frames if frame is not None}
-        if len(scales) > 1:
-            raise VideoError(self.path, f"mixes vectors of {sorted(scales)} units a pixel", TRANSCODE_ADVICE)
-        if compat:  # CoViAR's parser is never flushed, so that the last frame does not come out
-            self.types.pop()
-            self.frames.pop()
-        grid, mask, block = stack(self.frames, self.width, self.height)
-        return Motion(
-            grid=grid,
-            mask=mask,
-            types=np.array(self.types, "U1"),
-            has_motion=np.array([frame is not None for frame in self.frames], bool),
-            scale=scales.pop() if scales else 1,
-            block=block,
-            width=self.width,
-            height=self.height,
-            fps=fps,
-            compat=compat,
-        )
+    Raises
+    ------
+    VideoError
+        As `read_motion`; also where the video has fewer frames.
+    ValueError
+        No frame or a negative one; B-frames or an unknown ``field``, as `Motion.fields`.
+    """
+    wanted = [int(t) for t in frames]
+    if not wanted or min(wanted) < 0:
+        raise ValueError(f"frames must be 0 or more, and at least one, not {wanted}")
+    return read_motion(path, until=max(wanted)).fields(wanted, field, bound)
+
+
+def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:
+    height, width, block = facts["height"], facts["width"], COARSEST
+    shape = (0, -(-height // block), -(-width // block))
+    grid, mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
+    types: list[str] = []
+    has_motion: list[bool] = []
+    for chunk in chunks:
+        if chunk.block < block:
+            grid, mask = (refine(part, block, chunk.block, height, width).copy() for part in (grid, mask))
+            block = chunk.block
+        _append(grid, len(types), chunk.grid)
+        _append(mask, len(types), chunk.mask)
+        types += chunk.types
+        has_motion += chunk.has_motion
+    for part in (grid, mask):
+        part.resize((len(types), *part.shape[1:]), refcheck=False)
+    return Motion(grid, mask, np.array(types, "U1"), np.array(has_motion, bool), block=block, **facts)
+
+
+def _append(array: np.ndarray, count: int, part: np.ndarray) -> None:
+    """Put ``part`` behind the first ``count`` rows, in place: memory grows where it lies, no second copy is made."""
+    end = count + len(part)
+    if end > len(array):
+        array.resize((max(end, len(array) * 9 // 8), *array.shape[1:]), refcheck=False)
+    array[count:end] = part

@@ -1,7 +1,7 @@
 """Open a video, and say what is in it without decoding it."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +22,7 @@ MOTION_CODECS = frozenset({
 # fmt: on
 """Codecs whose FFmpeg decoder exports motion vectors."""
 
+MAX_PIXELS = 64 << 20  # twice 8K; a damaged header may ask for any amount of memory
 TRANSCODE_ADVICE = "re-encode it with moclip.video.transcode(src, dst) and read that"
 
 
@@ -93,7 +94,7 @@ def probe(path: Path | str) -> VideoInfo:
             width=context.width,
             height=context.height,
             frames=count,
-            fps=float(frame_rate(stream) or 0),
+            fps=float(frame_rate(stream, stamps) or 0),
             gop=round(statistics.median(distances)) if distances else None,
             has_b_frames=announced or stamps != sorted(stamps),
             exports_motion=codec in MOTION_CODECS,
@@ -109,7 +110,8 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
     path = Path(path)
     _check_file(path)
     with _blamed_on(path):
-        container = av.open(str(path))
+        # The whole path: FFmpeg takes what stands before a colon for a protocol. Tags need not be UTF-8.
+        container = av.open(str(path.absolute()), metadata_errors="replace")
     with container:
         if not container.streams.video or container.format.name == "tty":  # FFmpeg draws .txt files as terminals
             raise VideoError(path, "no video stream in it")
@@ -117,10 +119,15 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
         if stream.codec_context is None:
             raise VideoError(path, "no decoder for its video", "the file is damaged or of a codec that FFmpeg lacks")
         stream.codec_context.thread_count = 1
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > MAX_PIXELS:
+            raise VideoError(path, f"pictures of {width}x{height}, more than {MAX_PIXELS >> 20} megapixels")
+        options = {"max_pixels": str(MAX_PIXELS)}  # for what turns up on the way
         if container.format.name == "m4v":
             # Raw MPEG-4 has no container that would betray a cut, so even a few missing bits must count. Elsewhere
             # this is too strict: it fails sound XviD files whose packets hold two frames.
-            stream.codec_context.options = {"err_detect": "aggressive"}
+            options["err_detect"] = "aggressive"
+        stream.codec_context.options = options
         yield container, stream
 
 
@@ -135,36 +142,60 @@ def demux_all(container: InputContainer, stream: VideoStream, path: Path | str) 
         raise VideoError(path, f"breaks off: its header announces {stream.frames} frames, {count} are there")
 
 
-def decode_all(container: InputContainer, stream: VideoStream, path: Path | str) -> Iterator[av.VideoFrame]:
+def decode_all(
+    container: InputContainer, stream: VideoStream, path: Path | str, last_too: bool = False
+) -> Iterator[av.VideoFrame]:
     """Decode every frame, in presentation order; a damaged one is an error, never a picture made up by the decoder.
 
     What leaves no trace cannot be found: a raw stream cut exactly between two frames, a flipped bit that decodes.
+
+    Parameters
+    ----------
+    last_too : bool
+        The vectors of the last frame are wanted, too. Decoders that hold a frame back (`_holds_back`) let go of the
+        last one without its vectors, unless another frame comes after it: the first one again, which is then dropped.
     """
     count = 0
-    for packet in demux_all(container, stream, path):
-        with _blamed_on(path):
-            frames = packet.decode()
-        for frame in frames:
-            if frame.is_corrupt:
-                raise VideoError(path, f"frame {count} is damaged or the file breaks off there")
-            count += 1
-            yield frame
+    first: av.Packet | None = None
+    with _blamed_on(path):  # the caller's own errors do not pass through here
+        for packet in demux_all(container, stream, path):
+            if last_too and first is None and packet.is_keyframe:
+                first = packet
+            if packet.size or first is None or not _holds_back(stream):
+                frames = packet.decode()
+            else:
+                frames = [*_copy(first).decode(), *packet.decode()][:-1]
+            for frame in frames:
+                if frame.is_corrupt:
+                    raise VideoError(path, f"frame {count} is damaged or the file breaks off there")
+                count += 1
+                yield frame
 
 
-def frame_rate(stream: VideoStream) -> Fraction | None:
-    """Average frames a second, or the best guess where the file has none."""
-    raw = _raw_rate(Path(stream.container.name)) if stream.container.format.name == "m4v" else None
-    return raw or stream.average_rate or stream.guessed_rate
+def _holds_back(stream: VideoStream) -> bool:
+    context = stream.codec_context
+    return bool(context.has_b_frames) and context.codec.canonical_name in ("mpeg1video", "mpeg2video", "mpeg4")
 
 
-def _raw_rate(path: Path) -> Fraction | None:
-    """Frames a second of a raw MPEG-4 stream by the clock in its frames; FFmpeg says 25 whatever they say."""
-    with _blamed_on(path), av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stamps = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
-    if len(stamps) < 2 or stamps[0] == stamps[-1] or stream.time_base is None:
-        return None
-    return (len(stamps) - 1) / ((stamps[-1] - stamps[0]) * stream.time_base)
+def _copy(packet: av.Packet) -> av.Packet:
+    copy = av.Packet(packet.size)
+    copy.update(bytes(packet))
+    copy.stream = packet.stream
+    return copy
+
+
+def frame_rate(stream: VideoStream, stamps: Sequence[int] = ()) -> Fraction | None:
+    """Average frames a second, or the best guess where the file has none.
+
+    Parameters
+    ----------
+    stamps : time stamps of the frames that were met. Of a raw MPEG-4 stream only they tell the rate (the clock in its
+        frames): FFmpeg says 25 whatever it is.
+    """
+    first, last = min(stamps, default=0), max(stamps, default=0)
+    if stream.container.format.name == "m4v" and first < last and stream.time_base is not None:
+        return (len(stamps) - 1) / ((last - first) * stream.time_base)
+    return stream.average_rate or stream.guessed_rate
 
 
 @contextmanager
@@ -177,9 +208,12 @@ def _blamed_on(path: Path | str) -> Iterator[None]:
 
 
 def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise VideoError(path, "no such file")
-    if path.is_dir():
-        raise VideoError(path, "a directory, not a video")
-    if path.stat().st_size == 0:
-        raise VideoError(path, "the file is empty")
+    try:
+        if not path.exists():
+            raise VideoError(path, "no such file")
+        if path.is_dir():
+            raise VideoError(path, "a directory, not a video")
+        if path.stat().st_size == 0:
+            raise VideoError(path, "the file is empty")
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise VideoError(path, f"cannot be looked at ({error.strerror})") from error

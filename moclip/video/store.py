@@ -1,30 +1,105 @@
-"""Motion on disk: one file a clip, read back without PyAV's help."""
+"""Motion on disk: one file a clip, read back without PyAV's help, any frame without unpacking the others.
 
-import zipfile
+A safetensors file. ``packed`` holds the chunks one after another: a chunk starts at every I-frame and after 32 frames,
+and is a zlib stream of its grids and masks on the coarsest cells that hold them exactly (`_pack`). ``types``,
+``has_motion``, ``starts`` (first frame of a chunk), ``offsets`` (its place in ``packed``) and ``blocks`` (side of its
+cells) are beside it; numbers, names and a checksum are in the header.
+"""
+
+import json
+import math
 import zlib
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from moclip.paths import atomic_path, sha256_file
+from moclip.video.blocks import CHUNK, COARSEST, Chunk, refine
 from moclip.video.errors import VideoError
-from moclip.video.motion import Motion, read_motion
+from moclip.video.motion import Motion
+from moclip.video.scan import open_motion
 
-VERSION = 2  # 1: raw streams were taken for 25 frames a second
-_ARRAYS = ("grid", "mask", "types", "has_motion")
-_NUMBERS = ("scale", "block", "width", "height")
+VERSION = 2
+SUFFIX = ".safetensors"
+_FACTS = ("scale", "width", "height", "fps", "compat", "codec", "container", "source")
+_LETTERS = "IPB"
+
+
+class StoredMotion(Motion):
+    """A motion in memory as it lies on disk; `cells`, `raw`, `accumulated` and `fields` unpack the chunks they need.
+
+    ``grid`` and ``mask`` unpack everything on first use.
+    """
+
+    _arrays: dict[str, np.ndarray]
+
+    @cached_property
+    def grid(self) -> np.ndarray:  # type: ignore[override]
+        """int16 (T, gh, gw, 2), see `Motion`."""
+        return self.cells(np.arange(len(self)))
+
+    @cached_property
+    def mask(self) -> np.ndarray:  # type: ignore[override]
+        """uint8 (T, gh, gw), see `Motion`."""
+        masks = [self._unpack(chunk)[1] for chunk in range(len(self._arrays["blocks"]))]
+        return np.concatenate([np.empty((0, *self._shape(self.block)), np.uint8), *masks])[: len(self)]
+
+    def __len__(self) -> int:
+        """Number of frames T."""
+        return len(self.types)
+
+    def cells(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Block grids of some frames: int16 (S, gh, gw, 2)."""
+        if "grid" in self.__dict__:
+            return super().cells(frames)
+        wanted = self._indices(frames)
+        out = np.empty((len(wanted), *self._shape(self.block), 2), np.int16)
+        starts = self._arrays["starts"]
+        homes = np.searchsorted(starts, wanted, "right") - 1
+        for chunk in np.unique(homes):
+            here = homes == chunk
+            out[here] = self._unpack(int(chunk))[0][wanted[here] - starts[chunk]]
+        return out
+
+    def _coviar(self) -> Motion:
+        last = len(self) - 1
+        facts = {name: getattr(self, name) for name in (*_FACTS, "block")} | {"compat": "coviar"}
+        return _lazy(self._arrays, self.types[:last], self.has_motion[:last], facts)
+
+    def _shape(self, block: int) -> tuple[int, int]:
+        return math.ceil(self.height / block), math.ceil(self.width / block)
+
+    def _unpack(self, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+        """Grids (n, gh, gw, 2) and masks (n, gh, gw) of a chunk; what `_pack` packed."""
+        starts, offsets, block = (self._arrays[name] for name in ("starts", "offsets", "blocks"))
+        count, side = int(starts[chunk + 1] - starts[chunk]), int(block[chunk])
+        shape = (count, *self._shape(side))
+        cells = math.prod(shape)
+        raw = zlib.decompress(self._arrays["packed"].data[offsets[chunk] : offsets[chunk + 1]])
+        planes = np.frombuffer(raw, np.uint8)
+        folded = planes[2 * cells : 4 * cells].astype(np.uint16) << 8 | planes[: 2 * cells]
+        grid = (folded >> 1).view(np.int16) ^ -(folded & 1).view(np.int16)
+        fit = (side, self.block, self.height, self.width)
+        return (
+            refine(np.moveaxis(grid.reshape(2, *shape), 0, -1), *fit),
+            refine(planes[4 * cells :].reshape(shape), *fit),
+        )
 
 
 def save_motion(motion: Motion, path: Path | str, source_fingerprint: str) -> None:
-    """Write the motion of one clip to a compressed ``.npz`` file.
+    """Write the motion of one clip to a file.
 
-    The same motion gives the same bytes. About 170 bytes a frame at 340x256.
+    The same motion gives the same bytes. About 130 to 350 bytes a frame at 340x256, the more the more moves.
 
     Parameters
     ----------
     motion : Motion
     path : path-like
-        Ends in ``.npz``; written to a temporary name and renamed.
+        Ends in ``.safetensors``; written to a temporary name and renamed.
     source_fingerprint : str
         SHA-256 of the video file (`moclip.paths.sha256_file`); `load_motion` gives it back as ``motion.source``.
 
@@ -33,43 +108,39 @@ def save_motion(motion: Motion, path: Path | str, source_fingerprint: str) -> No
     ValueError
         Another suffix.
     """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"motion is kept in .npz files, not in {path.name}")
-    fields = {name: getattr(motion, name) for name in (*_ARRAYS, *_NUMBERS, "fps")}
-    with atomic_path(path) as temporary:
-        # numpy stamps members with 1980-01-01, so that nothing in the file depends on the day
-        np.savez_compressed(temporary, version=VERSION, compat=motion.compat or "", source=source_fingerprint, **fields)
+    facts = {name: getattr(motion, name) for name in _FACTS} | {"source": source_fingerprint}
+    _write(path, _cut(motion), facts, motion.block)
 
 
-def load_motion(path: Path | str) -> Motion:
-    """Read what `save_motion` wrote; compat fields come out as they went in.
+def load_motion(path: Path | str, compat: str | None = None) -> Motion:
+    """Read what `save_motion` wrote; nothing is unpacked before it is asked for.
+
+    Parameters
+    ----------
+    path : path-like
+    compat : {None, "coviar"}
+        "coviar": in compat mode, bit for bit, whatever mode it was kept in. None: in the mode in which it was kept.
 
     Raises
     ------
     VideoError
-        The file is missing, damaged, or was written by another version of this format.
+        The file is missing, damaged, or was written by another version of this format; with ``compat`` also: the
+        motion of a video that CoViAR could not read.
     """
+    if compat not in (None, "coviar"):
+        raise ValueError(f"compat must be None or 'coviar', not {compat!r}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if int(file["version"]) != VERSION:
-                raise VideoError(path, f"motion format {int(file['version'])}, expected {VERSION}", "extract it again")
-            return Motion(
-                **{name: file[name] for name in _ARRAYS},
-                **{name: file[name].item() for name in (*_NUMBERS, "fps", "source")},
-                compat=file["compat"].item() or None,
-            )
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        arrays, facts = _read(Path(path).read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise VideoError(path, f"no motion file ({error})", "extract it again") from error
+    if facts.pop("version", None) != VERSION:
+        raise VideoError(path, f"not motion format {VERSION}", "extract it again")
+    types = np.frombuffer(_LETTERS.encode(), np.uint8)[arrays["types"]].view("S1").astype("U1")
+    motion = _lazy(arrays, types, arrays["has_motion"].view(bool), facts)
+    try:
+        return motion.as_coviar() if compat else motion
+    except ValueError as error:
+        raise VideoError(path, str(error)) from error
 
 
 def is_stored(video: Path | str, path: Path | str) -> bool:
@@ -81,5 +152,109 @@ def is_stored(video: Path | str, path: Path | str) -> bool:
 
 
 def store_motion(video: Path | str, path: Path | str) -> None:
-    """Read a video's motion and keep it in ``path``."""
-    save_motion(read_motion(video), path, sha256_file(video))
+    """Read a video's motion and keep it in ``path``, in constant memory; the same bytes as `save_motion` writes."""
+    source = sha256_file(video)
+    with open_motion(video) as (facts, chunks):
+        _write(path, chunks, facts | {"compat": None, "source": source}, None, late=facts)
+
+
+def _lazy(arrays: dict[str, np.ndarray], types: np.ndarray, has_motion: np.ndarray, facts: dict[str, Any]) -> Motion:
+    motion = object.__new__(StoredMotion)
+    # Past the constructor, which wants all grids.
+    motion.__dict__.update(facts, types=types, has_motion=has_motion, _arrays=arrays)
+    return motion
+
+
+def _cut(motion: Motion) -> Iterable[Chunk]:
+    start = 0
+    for t in range(1, len(motion) + 1):
+        if t == len(motion) or t - start == CHUNK or motion.types[t] == "I":
+            part = slice(start, t)
+            kinds, has = motion.types[part].tolist(), motion.has_motion[part].tolist()
+            yield Chunk(motion.cells(range(start, t)), motion.mask[part], kinds, has, motion.block)
+            start = t
+
+
+def _pack(chunk: Chunk) -> tuple[bytes, int]:
+    """A chunk's zlib stream, and the side of its cells.
+
+    All x, then all y, with the sign in the lowest bit (0, -1, 1, -2 ... become 0, 1, 2, 3 ...); the low bytes of all,
+    then the high bytes, then the masks: long runs of equal bytes.
+    """
+    grid, mask, block = chunk.grid, chunk.mask, chunk.block
+    while block < COARSEST:
+        coarse = grid[:, ::2, ::2], mask[:, ::2, ::2]
+        height, width = grid.shape[1] * block, grid.shape[2] * block
+        if any(
+            (refine(part, 2 * block, block, height, width) != whole).any()
+            for part, whole in zip(coarse, (grid, mask), strict=True)
+        ):
+            break
+        (grid, mask), block = coarse, 2 * block
+    planes = np.moveaxis(grid, -1, 0)
+    folded = ((planes << 1) ^ (planes >> 15)).astype("<u2")
+    low, high = (folded & 255).astype(np.uint8), (folded >> 8).astype(np.uint8)
+    return zlib.compress(low.tobytes() + high.tobytes() + mask.tobytes(), 6), block
+
+
+def _write(
+    path: Path | str,
+    chunks: Iterable[Chunk],
+    facts: dict[str, Any],
+    block: int | None,
+    late: dict[str, Any] | None = None,
+) -> None:
+    """Chunks and facts to a file; ``late`` are facts that are known only after the last chunk."""
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ValueError(f"motion is kept in {SUFFIX} files, not in {path.name}")
+    packed: list[bytes] = []
+    blocks: list[int] = []
+    counts: list[int] = []
+    types: list[int] = []
+    has_motion: list[bool] = []
+    finest = block or COARSEST
+    for chunk in chunks:
+        data, side = _pack(chunk)
+        packed.append(data)
+        blocks.append(side)
+        counts.append(len(chunk.types))
+        types += map(_LETTERS.index, chunk.types)
+        has_motion += chunk.has_motion
+        finest = min(finest, chunk.block)
+    arrays = {
+        "starts": np.cumsum([0, *counts]).astype("<i8"),
+        "offsets": np.cumsum([0, *map(len, packed)]).astype("<i8"),
+        "blocks": np.array(blocks, np.uint8),
+        "types": np.array(types, np.uint8),
+        "has_motion": np.array(has_motion, np.uint8),
+        "packed": np.frombuffer(b"".join(packed), np.uint8),
+    }
+    facts = facts | (late or {}) | {"block": finest, "version": VERSION}
+    with atomic_path(path) as temporary:
+        # One metadata key: several would be written in an order that changes from process to process.
+        save_file(arrays, temporary, {"motion": json.dumps(facts | {"check": _check(facts, arrays)}, sort_keys=True)})
+
+
+def _read(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and facts of a file that `_write` wrote, without copying; ValueError where anything is amiss."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    facts = json.loads(header.pop("__metadata__")["motion"])
+    types = {"I64": "<i8", "U8": "u1"}
+    arrays = {}
+    for name, entry in header.items():
+        first, last = entry["data_offsets"]
+        arrays[name] = np.frombuffer(data[begin + first : begin + last], types[entry["dtype"]])
+        if arrays[name].nbytes != last - first or [len(arrays[name])] != entry["shape"]:
+            raise ValueError("cut off")
+    if facts.pop("check") != _check(facts, arrays):
+        raise ValueError("damaged")
+    return arrays, facts
+
+
+def _check(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> int:
+    check = zlib.crc32(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(arrays):
+        check = zlib.crc32(arrays[name].data, zlib.crc32(name.encode(), check))
+    return check

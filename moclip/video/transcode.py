@@ -5,10 +5,14 @@ B-frames, so that every motion vector of a P-frame points into the frame before 
 bytes.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from fractions import Fraction
+from itertools import chain, islice
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -16,10 +20,12 @@ from av.video.frame import PictureType
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
+from moclip.parallel import for_each_file
 from moclip.paths import atomic_path
 from moclip.video.errors import VideoError
 from moclip.video.probe import decode_all, frame_rate, open_video
 
+SECOND = 25  # frames, about
 QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: units of its rate control a quantiser step
 QUALITY = {"mpeg4": 5, "libx264": 23}
 # What ffmpeg does of itself with a phone's rotation tag (degrees counter-clockwise).
@@ -67,9 +73,7 @@ def encode(
     if codec not in QUALITY:
         raise ValueError(f"codec {codec!r} is not one of {', '.join(QUALITY)}")
     path = Path(path)
-    container = CONTAINERS.get(path.suffix.lower())
-    if container is None or (container == "m4v" and codec != "mpeg4"):
-        raise ValueError(f"{path.name}: cannot write {codec} there; use .mp4 or .avi, or .m4v with mpeg4")
+    container = _container(path, codec)
     if not 0 <= b_frames <= 16:
         raise ValueError(f"b_frames {b_frames} must lie in 0..16")
     options = _options(codec, gop, QUALITY[codec] if quality is None else quality) | {"bf": str(b_frames)}
@@ -77,9 +81,16 @@ def encode(
 
 
 def transcode(
-    src: Path | str, dst: Path | str, *, width: int = 340, height: int = 256, gop: int = 12, quality: int = 1
+    src: Path | str,
+    dst: Path | str,
+    *,
+    width: int = 340,
+    height: int = 256,
+    gop: int = 12,
+    quality: int | None = None,
+    codec: str = "mpeg4",
 ) -> None:
-    """Re-encode a video into CoViAR's format: a raw MPEG-4 part 2 elementary stream, whatever ``dst`` is called.
+    """Re-encode a video, by default into CoViAR's format: a raw MPEG-4 part 2 elementary stream.
 
     The same as ``ffmpeg -i SRC -vf scale=W:H,setsar=1:1 -q:v 1 -c:v mpeg4 -f rawvideo DST`` (CoViAR's own line), but
     that every decoded frame is kept: where time stamps are uneven, ffmpeg doubles and drops frames to even them out.
@@ -87,24 +98,98 @@ def transcode(
     Parameters
     ----------
     src, dst : path-like
+        With ``mpeg4`` the result is the raw stream, whatever ``dst`` is called; with ``libx264`` its suffix, ``.mp4``
+        or ``.avi``, says the container. Written to a temporary name and renamed.
     width, height : int
-        Size of the result in pixels; aspect is not kept (bicubic, square pixels).
+        Size of the result in pixels; aspect is not kept (bicubic, square pixels). Even with ``libx264``.
     gop : int
         Distance of I-frames.
-    quality : int
-        ffmpeg's ``-q:v``, 1 to 31. The quantiser never goes below 2, as in ffmpeg, whose ``qmin`` is 2: with 1 the
-        search for vectors is tuned for quantiser 1 and the picture is coded with 2.
+    quality : int, optional
+        ``mpeg4``: ffmpeg's ``-q:v``, 1 to 31, default 1. The quantiser never goes below 2, as in ffmpeg, whose
+        ``qmin`` is 2: with 1 the search for vectors is tuned for quantiser 1 and the picture is coded with 2.
+        ``libx264``: CRF, 0 (lossless) to 51, default 23.
+    codec : {"mpeg4", "libx264"}
+        Both without B-frames and with one reference, so that vectors can be accumulated.
 
     Raises
     ------
+    ValueError
+        An unknown codec, a suffix or a size that it does not take, gop or quality out of range.
     VideoError
-        The source is missing, is no video, or breaks off.
+        The source is missing, is no video, or breaks off; the result cannot be written.
     """
-    options = _options("mpeg4", gop, quality) | {"qmin": "2"}
+    if codec not in QUALITY:
+        raise ValueError(f"codec {codec!r} is not one of {', '.join(QUALITY)}")
+    dst = Path(dst)
+    if codec == "mpeg4":
+        target, options = "m4v", _options(codec, gop, 1 if quality is None else quality) | {"qmin": "2"}
+    else:
+        target, options = _container(dst, codec), _options(codec, gop, QUALITY[codec] if quality is None else quality)
+        if width % 2 or height % 2:
+            raise ValueError(f"libx264 takes even sizes only, not {width}x{height}")
     with open_video(src) as (container, stream):
-        rate = frame_rate(stream) or Fraction(25)
-        frames = _scaled(decode_all(container, stream, src), width, height)
-        _write(frames, Path(dst), "m4v", "mpeg4", _rational(float(rate)), options, source=src)
+        decoded = decode_all(container, stream, src)
+        first = list(islice(decoded, SECOND))  # a raw stream tells its rate by the time stamps of its frames alone
+        rate = float(frame_rate(stream, [frame.pts for frame in first if frame.pts is not None]) or 0)
+        frames = _scaled(chain(first, decoded), width, height)
+        # Damaged headers say anything: 25, as ffmpeg takes for raw streams.
+        _write(frames, dst, target, codec, _rational(rate if 0.001 <= rate <= 65535 else 25), options, source=src)
+
+
+def transcode_all(
+    pairs: Iterable[tuple[Path | str, Path | str]],
+    workers: int | None = None,
+    on_error: str = "raise",
+    executor: Executor | None = None,
+    **options: Any,
+) -> list[tuple[Path, str]]:
+    """`transcode` for many files, in processes. Results that are there and not older than their source are left.
+
+    Parameters
+    ----------
+    pairs : (source, destination) of each file.
+    workers : int, optional
+        Processes; all cores if None.
+    on_error : {"raise", "skip"}
+        Either way all other files are done first.
+    executor : concurrent.futures.Executor, optional
+        Runs the work instead, and stays open.
+    **options
+        `transcode`'s. What was made with other options before is left too.
+
+    Returns
+    -------
+    list of (Path, str)
+        With "skip", source and reason of every file that failed.
+
+    Raises
+    ------
+    ValueError
+        Two sources for one destination.
+    ClipsError
+        With "raise", at the end: source and reason of every file that failed.
+    """
+    jobs = [(Path(src), Path(dst)) for src, dst in pairs]
+    twice = [dst for dst, count in Counter(dst for _, dst in jobs).items() if count > 1]
+    if twice:
+        raise ValueError(f"several sources for {twice[0]}")
+    missing = [job for job in jobs if not _is_current(*job)]
+    return for_each_file(partial(transcode, **options), missing, "re-encoding", workers, executor, on_error)
+
+
+def _is_current(src: Path, dst: Path) -> bool:
+    try:
+        return dst.stat().st_mtime >= src.stat().st_mtime
+    except OSError:  # one of them is not there
+        return False
+
+
+def _container(path: Path, codec: str) -> str:
+    """FFmpeg's name of the container that a suffix stands for."""
+    container = CONTAINERS.get(path.suffix.lower())
+    if container is None or (container == "m4v" and codec != "mpeg4"):
+        raise ValueError(f"{path.name}: cannot write {codec} there; use .mp4 or .avi, or .m4v with mpeg4")
+    return container
 
 
 def _options(codec: str, gop: int, quality: int) -> dict[str, str]:
@@ -175,22 +260,26 @@ def _write(
     source: Path | str | None = None,
 ) -> None:
     """Encode and mux YUV frames; ``source`` is the file to name when there are none."""
-    stream: VideoStream | None = None
-    with (
-        atomic_path(path) as temporary,
-        av.open(str(temporary), "w", format=container, options={"fflags": "+bitexact"}) as out,
-    ):
-        for index, frame in enumerate(frames):
+    try:
+        # "file:", since FFmpeg would take a name with a colon for a protocol
+        with (
+            atomic_path(path) as temporary,
+            av.open(f"file:{temporary}", "w", format=container, options={"fflags": "+bitexact"}) as out,
+        ):
+            stream: VideoStream | None = None
+            for index, frame in enumerate(frames):
+                if stream is None:
+                    stream = cast(VideoStream, out.add_stream(codec, rate=rate, options=options))
+                    stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+                    stream.codec_context.thread_count = 1
+                frame.pts, frame.time_base = index, 1 / rate
+                frame.pict_type = PictureType.NONE  # a decoded frame brings its old type, which would be forced
+                out.mux(stream.encode(frame))
             if stream is None:
-                stream = cast(VideoStream, out.add_stream(codec, rate=rate, options=options))
-                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
-                stream.codec_context.thread_count = 1
-            frame.pts, frame.time_base = index, 1 / rate
-            frame.pict_type = PictureType.NONE  # a decoded frame brings its old type, which would be forced
-            out.mux(stream.encode(frame))
-        if stream is None:
-            raise VideoError(source, "no frames in it") if source else ValueError(f"no frames to write to {path}")
-        out.mux(stream.encode())
+                raise VideoError(source, "no frames in it") if source else ValueError(f"no frames to write to {path}")
+            out.mux(stream.encode())
+    except av.FFmpegError as error:
+        raise VideoError(path, f"cannot be written ({error.strerror})") from error
 
 
 def _rational(fps: float) -> Fraction:

@@ -1,6 +1,7 @@
 """Small videos with known motion."""
 
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -29,16 +30,25 @@ def make_pan(dx: int, dy: int, count: int = 14, width: int = 96, height: int = 6
     return frames
 
 
-def encode_with(codec: str, path: Path, options: dict[str, str] | None = None, pixels: str = "yuv420p") -> None:
-    """A pan in any codec that the wheel can encode, B-frames and all; skips the test where it cannot."""
+def encode_with(
+    codec: str,
+    path: Path,
+    options: dict[str, str] | None = None,
+    pixels: str = "yuv420p",
+    frames: list[np.ndarray] | None = None,
+) -> None:
+    """Frames (a pan) in any codec that the wheel can encode, B-frames and all; skips the test where it cannot."""
     try:
         av.codec.Codec(codec, "w")
     except av.codec.codec.UnknownCodecError:
         pytest.skip(f"no {codec} encoder in this build of PyAV")
+    rate = Fraction(30000, 1001) if codec in ("h261", "h263") else 25  # the one that these two know
     with av.open(str(path), "w", format="m4v" if path.suffix == ".m4v" else None) as out:
-        stream = out.add_stream(codec, rate=25, options=options or {})
-        stream.width, stream.height, stream.pix_fmt = 96, 64, pixels
-        for frame in make_pan(2, 1):
+        stream = out.add_stream(codec, rate=rate, options=options or {})
+        frames = frames or make_pan(2, 1)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pixels
+        for frame in frames:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         out.mux(stream.encode())
 

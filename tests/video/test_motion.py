@@ -1,11 +1,13 @@
 import dataclasses
+import gc
 import hashlib
 import json
 
+import av
 import numpy as np
 import pytest
 
-from moclip.video import Motion, VideoError, encode, load_motion, read_motion, save_motion, transcode
+from moclip.video import Motion, VideoError, encode, load_motion, read_fields, read_motion, save_motion, transcode
 
 GOLDEN = ["pan_m4q5.mp4", "zoomrot_m4mv4qpel.mp4", "cuts_m4mv4.mp4", "hardcuts_coviar.mp4", "objs_ilace.m4v"]
 
@@ -16,19 +18,49 @@ def short_digest(field):
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_every_frame_of_the_golden_videos(golden, name, tmp_path):
+@pytest.mark.parametrize("way", ["read", "as_coviar", "stored", "stored in compat mode"])
+def test_every_frame_of_the_golden_videos(golden, name, way, tmp_path):
     expected = json.loads((golden / "all_frames_sha.json").read_text())[name]
-    save_motion(read_motion(golden / name, compat="coviar"), tmp_path / "m.npz", "")
-    motion = load_motion(tmp_path / "m.npz")  # the stored grid must be enough
-    assert len(motion) == expected["num_frames"]
+    motion = read_motion(golden / name, compat="coviar" if way in ("read", "stored in compat mode") else None)
+    if way.startswith("stored"):
+        save_motion(motion, tmp_path / "m.safetensors", "")
+        motion = load_motion(tmp_path / "m.safetensors", compat="coviar" if way == "stored" else None)
+    elif way == "as_coviar":
+        motion = motion.as_coviar()
+    assert motion.compat == "coviar" and motion.as_coviar() is motion
     rows = expected["sha16_gop_pos_raw_acc"]
-    assert len(rows) == len(motion)
+    assert len(rows) == len(motion) == expected["num_frames"]
+    assert np.count_nonzero(motion.types == "I") == expected["num_gops"]
     for gop, position, raw, accumulated in rows:
         t = 12 * gop + position
         assert short_digest(motion.raw(t)) == raw, (gop, position)
         assert short_digest(motion.accumulated(t)) == accumulated, (gop, position)
     with pytest.raises(IndexError):
         motion.raw(12 * expected["num_gops"])
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_all_golden_fields_at_once(golden, name):
+    """In random order, some twice: what was followed for one frame serves the next."""
+    expected = json.loads((golden / "all_frames_sha.json").read_text())[name]["sha16_gop_pos_raw_acc"]
+    motion = read_motion(golden / name, compat="coviar")
+    rows = [expected[n] for n in np.random.default_rng(0).integers(len(expected), size=40)]
+    frames = [12 * gop + position for gop, position, *_ in rows]
+    for field, column in (("raw", 2), ("accumulated", 3)):
+        fields = motion.fields(frames, field)
+        assert fields.shape == (40, motion.height, motion.width, 2)
+        assert [short_digest(one) for one in fields] == [row[column] for row in rows]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_bytes(golden, name):
+    motion = read_motion(golden / name, compat="coviar")
+    with np.load(golden / name.replace(name[-4:], ".npz")) as reference:
+        inside = reference["points"][:, 1] < 12
+        frames = reference["points"][inside] @ [12, 1]
+        np.testing.assert_array_equal(motion.fields(frames, bound=20.0), reference["acc_u8"][inside])
+        raw = (reference["raw"][inside] * (127.5 / 20)).astype(np.int32) + 128
+        np.testing.assert_array_equal(motion.fields(frames, "raw", bound=20.0), np.clip(raw, 0, 255))
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -120,6 +152,68 @@ def test_accumulation_by_hand():
     coviar = still([[[[0, 0], [0, 0]]], [[[4, 0], [10, 0]]], [[[9, 0], [9, 0]]]], compat="coviar")
     assert coviar.accumulated(2)[0, 30].tolist() == [9, 0]  # 4 + 5
     assert coviar.raw(2)[0, 3:5, 0].tolist() == [0, 4]  # pixel 3 would come from outside
+
+
+def test_fields_are_those_of_single_frames(tmp_path, pan):
+    encode(pan(3, -2), tmp_path / "a.mp4", gop=5)
+    motion = read_motion(tmp_path / "a.mp4")
+    frames = [9, 0, 3, 3, 13, 8, 5]
+    for field, one in (("accumulated", motion.accumulated), ("raw", motion.raw)):
+        together = motion.fields(frames, field)
+        np.testing.assert_array_equal(together, np.stack([one(t) for t in frames]))
+        in_bytes = motion.fields(np.array(frames), field, bound=5.0)
+        assert in_bytes.dtype == np.uint8
+        expected = np.trunc(together.astype(float) * 127.5 / 5) + 128
+        np.testing.assert_array_equal(in_bytes, np.clip(expected, 0, 255))
+        assert set(np.unique(in_bytes)) > {128} and (in_bytes.max() == 255 or field == "raw")
+    assert motion.fields([]).shape == (0, 64, 96, 2)
+    with pytest.raises(IndexError):
+        motion.fields([3, 14])
+    with pytest.raises(ValueError, match="accumulated"):
+        motion.fields([3], "summed")
+
+
+def test_reading_up_to_a_frame(tmp_path, pan):
+    encode(pan(2, 1), tmp_path / "a.mp4", gop=5)
+    whole, part = read_motion(tmp_path / "a.mp4"), read_motion(tmp_path / "a.mp4", until=7)
+    assert len(part) == 8 and part.scale == whole.scale
+    np.testing.assert_array_equal(part.accumulated(7), whole.accumulated(7))
+    np.testing.assert_array_equal(part.types, whole.types[:8])
+    np.testing.assert_array_equal(read_fields(tmp_path / "a.mp4", [7, 2]), whole.fields([7, 2]))
+    three = read_fields(tmp_path / "a.mp4", np.array([9, 1, 8]), "raw", bound=20.0)
+    np.testing.assert_array_equal(three, whole.fields([9, 1, 8], "raw", bound=20.0))
+    with pytest.raises(VideoError, match=r"14 frames.*frame 14"):
+        read_motion(tmp_path / "a.mp4", until=14)
+    with pytest.raises(VideoError, match=r"14 frames.*frame 20"):
+        read_fields(tmp_path / "a.mp4", [3, 20])
+    for frames in ([], [-1]):
+        with pytest.raises(ValueError, match="0 or more"):
+            read_fields(tmp_path / "a.mp4", frames)
+    with pytest.raises(ValueError, match="compat"):
+        read_motion(tmp_path / "a.mp4", until=3, compat="coviar")
+
+
+def test_pictures_do_not_pile_up(golden):
+    """Frames and their side data hold each other; with the garbage collector off, nothing else would let them go."""
+    gc.collect()
+    gc.disable()
+    try:
+        read_motion(golden / "pan_m4q5.mp4")
+        left = [thing for thing in gc.get_objects() if isinstance(thing, av.VideoFrame)]
+        assert len(left) < 5
+    finally:
+        gc.enable()
+
+
+def test_motion_of_other_streams_has_no_compat_mode(tmp_path, pan, encode_as):
+    encode(pan(1, 1), tmp_path / "a.mp4")
+    motion = read_motion(tmp_path / "a.mp4")
+    assert (motion.codec, motion.container) == ("mpeg4", "mov,mp4,m4a,3gp,3g2,mj2")
+    with pytest.raises(ValueError, match="raw MPEG-4"):
+        motion.as_coviar()
+    encode_as("mpeg4", tmp_path / "b.m4v", {"bf": "2"})
+    with pytest.raises(ValueError, match="B-frames"):
+        read_motion(tmp_path / "b.m4v").as_coviar()
 
 
 def test_negative_halves_round_up():

@@ -1,11 +1,14 @@
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import numpy as np
 import pytest
 
+from moclip.parallel import ClipsError
 from moclip.video import VideoError, encode, probe, read_frames, read_motion, transcode
+from moclip.video.transcode import transcode_all
 
 PAN = [np.full((64, 96, 3), level, np.uint8) for level in (10, 90)]
 
@@ -63,6 +66,8 @@ def test_pictures_survive(tmp_path, pan):
         (PAN, {"quality": 32}, "1..31"),
         (PAN, {"gop": 0}, "gop"),
         (PAN, {"fps": 0}, "fps"),
+        (PAN, {"b_frames": -1}, "b_frames"),
+        (PAN, {"b_frames": 17}, "b_frames"),
     ],
 )
 def test_encode_refuses(tmp_path, frames, arguments, message):
@@ -173,3 +178,108 @@ def test_i_frames_of_the_source_leave_no_mark(tmp_path, pan):
     encode(pan(2, 1), tmp_path / "a.mp4", gop=5)
     transcode(tmp_path / "a.mp4", tmp_path / "a.m4v", width=96, height=64)
     assert "".join(read_motion(tmp_path / "a.m4v").types) == "IPPPPPPPPPPPIP"
+
+
+@pytest.mark.parametrize(("codec", "name"), [("mpeg4", "a.mp4"), ("mpeg4", "a.m4v"), ("libx264", "a.mp4")])
+def test_b_frames_where_asked_for(tmp_path, codec, name, pan):
+    encode(pan(2, 1), tmp_path / name, codec=codec)
+    assert not probe(tmp_path / name).has_b_frames
+    encode(pan(2, 1), tmp_path / name, codec=codec, b_frames=2)
+    assert probe(tmp_path / name).has_b_frames
+    motion = read_motion(tmp_path / name)
+    assert len(motion) == 14 and "B" in motion.types
+    with pytest.raises(ValueError, match=r"moclip\.video\.transcode"):
+        motion.accumulated(5)
+    transcode(tmp_path / name, tmp_path / "b.m4v", width=96, height=64)
+    np.testing.assert_allclose(
+        np.median(read_motion(tmp_path / "b.m4v").accumulated(5), axis=(0, 1)), [10, 5], atol=0.5
+    )
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi"])
+def test_transcode_to_h264(tmp_path, name, pan):
+    encode(pan(2, 1), tmp_path / "a.avi", quality=1, fps=12.5, b_frames=2)
+    transcode(tmp_path / "a.avi", tmp_path / name, width=48, height=32, gop=5, codec="libx264", quality=10)
+    info = probe(tmp_path / name)
+    assert (info.codec, info.width, info.height, info.frames, info.fps) == ("h264", 48, 32, 14, 12.5)
+    assert not info.has_b_frames and info.gop == 5
+    motion = read_motion(tmp_path / name)
+    assert "".join(motion.types) == "IPPPPIPPPPIPPP"
+    np.testing.assert_allclose(np.median(motion.accumulated(4), axis=(0, 1)), [4, 2], atol=0.5)
+    before = digest(tmp_path / name)
+    transcode(tmp_path / "a.avi", tmp_path / name, width=48, height=32, gop=5, codec="libx264")
+    assert os.path.getsize(tmp_path / name) > 0 and digest(tmp_path / name) != before  # coarser by default
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("a.m4v", {"codec": "libx264"}, r"use \.mp4"),
+        ("a.mkv", {"codec": "libx264"}, r"use \.mp4"),
+        ("a.mp4", {"codec": "libx264", "width": 97}, "even sizes only, not 97x256"),
+        ("a.mp4", {"codec": "libx264", "quality": 52}, r"0\.\.51"),
+        ("a.mp4", {"codec": "vp9"}, "mpeg4, libx264"),
+        ("a.mp4", {"quality": 0}, r"1\.\.31"),
+        ("a.mp4", {"gop": 0}, "gop"),
+    ],
+)
+def test_transcode_refuses(tmp_path, pan, name, arguments, message):
+    encode(PAN, tmp_path / "src.mp4")
+    with pytest.raises(ValueError, match=message):
+        transcode(tmp_path / "src.mp4", tmp_path / name, **arguments)
+    assert os.listdir(tmp_path) == ["src.mp4"]
+
+
+def test_a_result_that_cannot_be_written(tmp_path, pan):
+    encode(pan(2, 1), tmp_path / "src.mp4")
+    with pytest.raises(VideoError, match=r"out\.m4v: cannot be written") as caught:
+        transcode(tmp_path / "src.mp4", tmp_path / "out.m4v", width=0x10000, height=2)  # MPEG-4 ends at 8191
+    assert caught.value.path == tmp_path / "out.m4v" and os.listdir(tmp_path) == ["src.mp4"]
+
+
+@pytest.fixture
+def four(tmp_path, pan):
+    """Two sound files, an empty one and one that is not there, each with the place of its result."""
+    encode(pan(2, 1), tmp_path / "a.mp4")
+    encode(pan(1, 2), tmp_path / "b.avi", codec="libx264")
+    (tmp_path / "empty.mp4").touch()
+    names = ["a.mp4", "empty.mp4", "b.avi", "missing.mp4"]
+    return [(tmp_path / name, tmp_path / "out" / f"{name[0]}.m4v") for name in names]
+
+
+def test_transcode_all_in_processes(four):
+    assert transcode_all([four[0], four[2]], workers=2, width=48, height=32) == []
+    for _, result in (four[0], four[2]):
+        assert probe(result).width == 48 and len(read_motion(result, compat="coviar")) == 13
+
+
+def test_transcode_all_skips_and_reports(four):
+    with ThreadPoolExecutor(2) as executor:
+        failures = transcode_all(four, on_error="skip", executor=executor)
+        assert [path for path, _ in failures] == [four[1][0], four[3][0]]
+        assert "is empty" in failures[0][1] and "no such file" in failures[1][1]
+        with pytest.raises(
+            ClipsError, match="2 of 2 clips failed"
+        ) as caught:  # those that are there are not done again
+            transcode_all(four, executor=executor)
+        assert caught.value.failures == failures
+    assert sorted(os.listdir(four[0][1].parent)) == ["a.m4v", "b.m4v"]
+
+
+def test_transcode_all_leaves_what_is_newer(four):
+    pairs = [four[0], four[2]]
+    with ThreadPoolExecutor(1) as executor:
+        transcode_all(pairs, executor=executor)
+        stamps = [result.stat().st_mtime_ns for _, result in pairs]
+        (four[0][1]).write_bytes(b"old")
+        os.utime(four[0][1], ns=(0, 0))  # older than its source
+        transcode_all(pairs, executor=executor)
+    assert probe(four[0][1]).frames == 14
+    assert four[2][1].stat().st_mtime_ns == stamps[1]
+
+
+def test_transcode_all_refuses(four):
+    with pytest.raises(ValueError, match="several sources"):
+        transcode_all([(four[0][0], four[0][1]), (four[2][0], four[0][1])])
+    with pytest.raises(ValueError, match="on_error"):
+        transcode_all(four, on_error="ignore")
