@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moclip.config import Config
+from moclip.config import Config, Figures
 from moclip.paths import notebooks_dir
 
 NOTEBOOKS = sorted(notebooks_dir().glob("[0-9][0-9]*.ipynb"))
@@ -71,7 +71,7 @@ def test_opens_with_prose(notebook):
 def test_declares_what_it_needs_and_makes(notebook):
     declared = notebook["metadata"]["moclip"]
     assert declared["makes"] and isinstance(declared["needs"], list) and declared["title"]
-    assert set(declared.get("config", [])) <= set(Config.model_fields)
+    assert set(declared.get("config", [])) <= {*Config.model_fields, *(f"figures.{n}" for n in Figures.model_fields)}
     assert {"quick", "smoke"} <= declared["seconds"].keys()
     assert notebook["metadata"]["kernelspec"]["name"] == "python3", "no one's own kernel"
 

@@ -36,7 +36,9 @@ def card(
     picture.set_axis_off()
     fields.three_views(views, at, motion, t)
     fields.colour_wheel(key)
-    panels = bottom.subplots(rows, 2, squeeze=False, sharex=True).flat
+    panels = bottom.subplots(rows, 2, squeeze=False, sharex=True).ravel()
+    for unused in panels[len(scores) :]:
+        unused.set_visible(False)
     for axes, (system, best) in zip(panels, scores.items(), strict=False):
         plots.score_bars(axes, best, truth, plots.COLOURS[system])
         axes.set_title(f"{plots.LABELS[system]}: {'right' if best.index[0] == truth else 'wrong'}")

@@ -69,7 +69,7 @@ def _chunks(
             if kind in without:
                 gridder.add(kind, None)
             else:
-                _add(gridder, kind, frame)
+                _add(gridder, kind, frame, facts["codec"] == "snow")
         except ValueError as error:
             raise VideoError(path, f"frame {count}: {error}", TRANSCODE_ADVICE) from error
         count += 1
@@ -86,12 +86,17 @@ def _chunks(
         yield chunk
 
 
-def _add(gridder: Gridder, kind: str, frame: av.VideoFrame) -> None:
+def _add(gridder: Gridder, kind: str, frame: av.VideoFrame, snow: bool) -> None:
     side_data = frame.side_data
     try:
         vectors = side_data.get("MOTION_VECTORS")
         # PyAV's buffers do not say to type checkers that they are buffers, nor what they are made with
-        gridder.add(kind, None if vectors is None else np.frombuffer(vectors, VECTOR))  # type: ignore[call-overload]
+        blocks = None if vectors is None else np.frombuffer(vectors, VECTOR)  # type: ignore[call-overload]
+        if snow and blocks is not None:  # that decoder counts from a corner one block before the centre
+            blocks = blocks.copy()
+            blocks["dst_x"] += blocks["w"]
+            blocks["dst_y"] += blocks["h"]
+        gridder.add(kind, blocks)
     finally:
         # A frame and its side data hold each other, so that pictures would pile up until the garbage collector comes
         # by, and the decoder would take fresh memory for each: three times as long. Another frame in its place ends it.

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from fractions import Fraction
-from itertools import chain, islice
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 

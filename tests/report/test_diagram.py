@@ -62,7 +62,7 @@ def test_the_numbers_given_stand_in_it():
         "9 class names\nin prompts (name)", "first frame\n3 x 96 x 80",
         "accumulated motion\nvectors, 2 x 64 x 56\n7 views",
         "text tower\nEar-2\n22.22 M", "image tower\nEye-1\n1.11 M", "Leg-3\n3.33 M", "class embeddings\n9 x 48",
-        "appearance\n48", "motion, mean of\nviews: 24", "48 + 24 → 12 → 9\n0.44 M",
+        "appearance\n48", "motion\n7 x 24", "mean of views\n48 + 24 → 12 → 9\n0.44 M",
     ):  # fmt: skip
         assert said in text
     for pathway in ("(A)\nzero-shot", "(B)\nMV-only", "(C)\nfusion"):
@@ -82,7 +82,8 @@ def test_frozen_and_trained_are_the_models_own(trained):
         state = "trained" if part in trained else "frozen"
         assert colour == diagram.FILL[state]
         assert (f"{state} in (B), frozen in (C)" if part == "motion_network" else f"M, {state}") in text
-    assert found["linear"] == diagram.FILL["trained" if "motion_network" in trained else "frozen"]
+    (colour,) = [colour for text, colour in found.items() if text.startswith("linear")]
+    assert colour == diagram.FILL["trained" if "motion_network" in trained else "frozen"]
 
 
 def test_the_motion_network_in_fusion_has_a_word_of_its_own():
@@ -91,7 +92,14 @@ def test_the_motion_network_in_fusion_has_a_word_of_its_own():
 
 def test_the_legend_tells_the_two_colours_apart():
     figure = drawn(head=5)
-    assert {"frozen", "trained"} <= set(words(figure)) and diagram.FILL["frozen"] != diagram.FILL["trained"]
+    assert {"data", "frozen", "trained"} <= set(words(figure))
+    assert len(set(diagram.FILL.values())) == len(diagram.FILL)
+
+
+@pytest.mark.parametrize(("average", "said"), [("softmax", "mean of probabilities"), ("logit", "mean of logits")])
+def test_it_says_what_is_averaged(average, said):
+    text = "\n".join(words(drawn(load_config("quick", {"mv.average": average}))))
+    assert f"linear on each view,\n{said}" in text
 
 
 def test_no_text_leaves_its_box_and_none_is_tiny():

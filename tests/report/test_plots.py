@@ -124,7 +124,7 @@ def test_score_bars_mark_the_truth(axes):
 def of_classes(count):
     """A table as `moclip.report.classes.per_class` gives it: class n has n/count, between 0.8 and 1.1 times that."""
     table = pd.DataFrame({"class_name": [f"Class{n:03d}" for n in range(count)]})
-    for system, factor in (("zero_shot", 0.25), ("mv_only", 0.5), ("fusion", 0.9)):
+    for system, factor in (("zero_shot", 0.25), ("mv_only", 0.5), ("fusion", 0.9), ("appearance_head", 0.8)):
         value = factor * np.arange(count) / count
         table = table.assign(**{system: value, f"{system}_low": 0.8 * value, f"{system}_high": 1.1 * value})
     return table
@@ -160,7 +160,7 @@ def test_class_dots_can_be_read_in_print(count, tmp_path):
     plots.use_style()
     table = of_classes(count)
     table["class_name"] = ["HandstandPushups"] * count  # as long as UCF101's get
-    figure = plots.class_dots(table, ["zero_shot", "mv_only", "fusion"], ["HandstandPushups"])
+    figure = plots.class_dots(table, ["zero_shot", "mv_only", "fusion", "appearance_head"], ["HandstandPushups"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a star that the font lacks
         plots.save_figure(tmp_path, "dots", figure, "alt")
@@ -168,7 +168,11 @@ def test_class_dots_can_be_read_in_print(count, tmp_path):
     labels = [label for panel in figure.axes for label in panel.get_yticklabels()]
     assert min(label.get_fontsize() for label in labels) >= 6
     extents = [label.get_window_extent() for label in labels[:20]]
-    assert all(one.y0 >= two.y1 - 1 for one, two in pairwise(extents)), "labels do not overlap"
+    assert all(one.y0 >= two.y1 for one, two in pairwise(extents)), "labels do not overlap"
+    (legend,) = figure.legends
+    names = [text.get_window_extent() for text in legend.get_texts()]
+    assert len(names) == 4 and np.ptp([name.y0 for name in names]) < 3, "one line"
+    assert legend.get_window_extent().width <= figure.bbox.width
 
 
 def drawn_confusion(shares, inches):

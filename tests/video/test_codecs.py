@@ -154,10 +154,7 @@ def test_a_pan_of_every_size_and_direction(tmp_path, encode_as, pan, encoder):
             assert np.median(inner(motion.raw(2)), axis=0).tolist() == [dx, dy], (width, height, dx, dy)
 
 
-SHIFTED = pytest.mark.xfail(reason="FFmpeg lists snow's blocks one block too far left and up; to be put right")
-
-
-@pytest.mark.parametrize("encoder", [pytest.param(e, marks=SHIFTED) if e == "snow" else e for e in CODECS])
+@pytest.mark.parametrize("encoder", CODECS)
 def test_where_it_moves(tmp_path, encode_as, pan, encoder):
     # One square of 64 x 48 pixels moves within a still picture.
     moving, still = pan(0, 3, 6, 176, 144), [picture.copy() for picture in pan(0, 0, 6, 176, 144)]
