@@ -61,8 +61,8 @@ class Data(Section):
         """Raise `ConfigError` where the user's folders are not named or not there; nothing is looked at inside."""
         wanted = {"ucf101": ("root", "annotation_path"), "video_folder": ("root",)}.get(self.name, ())
         example = {
-            "ucf101": "-p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist",
-            "video_folder": "-p data.root=/path/of/videos, with <class>/*.mp4, or train/<class>/ and test/<class>/",
+            "ucf101": "moclip reproduce --profile ucf101 -p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist",
+            "video_folder": "moclip reproduce --profile folder -p data.root=/path/of/videos (with <class>/*.mp4 in it)",
         }
         for name in wanted:
             place = getattr(self, name)

@@ -2,10 +2,12 @@
 
 from moclip.video.errors import VideoError
 from moclip.video.frames import read_frames
-from moclip.video.motion import Motion, read_fields, read_motion
+from moclip.video.motion import Motion
 from moclip.video.probe import VideoInfo, probe
+from moclip.video.residual import read_residual
+from moclip.video.scan import read_fields, read_motion
 from moclip.video.store import load_motion, save_motion
-from moclip.video.transcode import encode, transcode
+from moclip.video.transcode import encode, transcode, transcode_all
 
 __all__ = [
     "Motion",
@@ -17,6 +19,8 @@ __all__ = [
     "read_fields",
     "read_frames",
     "read_motion",
+    "read_residual",
     "save_motion",
     "transcode",
+    "transcode_all",
 ]

@@ -1,17 +1,13 @@
 """Motion of a video: a grid of blocks a frame, and fields of pixels from it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 
-from moclip.video.blocks import COARSEST, Chunk, refine
-from moclip.video.errors import VideoError
 from moclip.video.fields import Accumulator, eight_bit
 from moclip.video.probe import TRANSCODE_ADVICE
-from moclip.video.scan import open_motion
 
 COVIAR_GOP = 12
 
@@ -162,11 +158,8 @@ class Motion:
             for place, cells in enumerate(vectors if bound is None else eight_bit(vectors, bound)):
                 out[place] = self._expand(cells)
             return out
-        if field == "accumulated" and "B" in self.types:
-            raise ValueError(
-                "vectors cannot be accumulated over B-frames, which do not say which frame they point into; "
-                f"{TRANSCODE_ADVICE}"
-            )
+        if field == "accumulated":
+            self._check_order()
         longest = max((frame - start + 1 for start, frame in places), default=0)
         accumulator = Accumulator(self.height, self.width, self.block, self.scale, longest, self.compat is not None)
         begun, done = -1, -1  # first frame of the GOP, and up to where it was followed
@@ -243,8 +236,13 @@ class Motion:
         if self.compat:
             return self._locate_compat(t)
         self._check_index(t)
-        intra = np.flatnonzero(self.types[: t + 1] == "I")
-        return int(intra[-1]) if len(intra) else 0, t
+        before = np.searchsorted(self._intra, t, "right")
+        return int(self._intra[before - 1]) if before else 0, t
+
+    @cached_property
+    def _intra(self) -> np.ndarray:
+        """The I-frames, in order: int64 (I,)."""
+        return np.flatnonzero(self.types == "I")
 
     def _check_order(self) -> None:
         if "B" in self.types:
@@ -259,99 +257,10 @@ class Motion:
 
     def _locate_compat(self, t: int) -> tuple[int, int]:
         gop, position = divmod(t, COVIAR_GOP)
-        starts = np.flatnonzero(self.types == "I")
+        starts = self._intra
         if not 0 <= gop < len(starts):
             raise IndexError(f"frame {t} lies in GOP {gop}, and the video has {len(starts)}")
         start = int(starts[gop])
         end = int(starts[gop + 1]) if gop + 1 < len(starts) else len(self)
         frame = start + position
         return start, frame if frame < end and self.has_motion[frame] else -1
-
-
-def read_motion(path: Path | str, compat: str | None = None, until: int | None = None) -> Motion:
-    """Read the motion vectors of all frames in one pass, as coded (a rotation tag is not applied).
-
-    Parameters
-    ----------
-    path : path-like
-        A video of a codec that exports vectors: MPEG-1/2/4, H.264, H.263, WMV and their kin.
-    compat : {None, "coviar"}
-        "coviar": what CoViAR's loader would give, bit for bit. Raw MPEG-4 elementary streams only (`transcode`); the
-        last frame does not exist; see `Motion.raw` for how frames are counted.
-    until : int, optional
-        Stop after this frame (presentation order, from 0); what follows is not looked at. Not in compat mode.
-
-    Raises
-    ------
-    VideoError
-        The file is missing, no video, damaged or breaks off, changes its size, or its codec exports no vectors; in
-        compat mode also: no raw MPEG-4 stream, or one with B-frames.
-    """
-    if compat not in (None, "coviar"):
-        raise ValueError(f"compat must be None or 'coviar', not {compat!r}")
-    if compat and until is not None:
-        raise ValueError("compat and until do not go together: CoViAR counts GOPs, not frames")
-    with open_motion(path, until) as (facts, chunks):
-        motion = _join(chunks, facts)
-    try:
-        return motion.as_coviar() if compat else motion
-    except ValueError as error:
-        raise VideoError(path, str(error), TRANSCODE_ADVICE) from error
-
-
-def read_fields(
-    path: Path | str, frames: Sequence[int] | np.ndarray, field: str = "accumulated", bound: float | None = None
-) -> np.ndarray:
-    """A few fields of a video, without reading on beyond the last of them.
-
-    Parameters
-    ----------
-    path : path-like
-    frames : sequence of int (S,)
-        Presentation order, from 0; any order, repeats allowed, at least one.
-    field, bound
-        As for `Motion.fields`.
-
-    Returns
-    -------
-    (S, H, W, 2)
-        float32 in pixels, uint8 with a ``bound``.
-
-    Raises
-    ------
-    VideoError
-        As `read_motion`; also where the video has fewer frames.
-    ValueError
-        No frame or a negative one; B-frames or an unknown ``field``, as `Motion.fields`.
-    """
-    wanted = [int(t) for t in frames]
-    if not wanted or min(wanted) < 0:
-        raise ValueError(f"frames must be 0 or more, and at least one, not {wanted}")
-    return read_motion(path, until=max(wanted)).fields(wanted, field, bound)
-
-
-def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:
-    height, width, block = facts["height"], facts["width"], COARSEST
-    shape = (0, -(-height // block), -(-width // block))
-    grid, mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
-    types: list[str] = []
-    has_motion: list[bool] = []
-    for chunk in chunks:
-        if chunk.block < block:
-            grid, mask = (refine(part, block, chunk.block, height, width).copy() for part in (grid, mask))
-            block = chunk.block
-        _append(grid, len(types), chunk.grid)
-        _append(mask, len(types), chunk.mask)
-        types += chunk.types
-        has_motion += chunk.has_motion
-    for part in (grid, mask):
-        part.resize((len(types), *part.shape[1:]), refcheck=False)
-    return Motion(grid, mask, np.array(types, "U1"), np.array(has_motion, bool), block=block, **facts)
-
-
-def _append(array: np.ndarray, count: int, part: np.ndarray) -> None:
-    """Put ``part`` behind the first ``count`` rows, in place: memory grows where it lies, no second copy is made."""
-    end = count + len(part)
-    if end > len(array):
-        array.resize((max(end, len(array) * 9 // 8), *array.shape[1:]), refcheck=False)
-    array[count:end] = part

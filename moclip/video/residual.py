@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from moclip.video.frames import decode_pictures
-from moclip.video.motion import COVIAR_GOP, Motion, read_motion
+from moclip.video.motion import COVIAR_GOP, Motion
 from moclip.video.probe import TRANSCODE_ADVICE
+from moclip.video.scan import read_motion
 
 
 def read_residual(

@@ -1,6 +1,6 @@
 """Motion vectors from the bitstream: one decoding pass, a piece at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,107 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from moclip.video.blocks import VECTOR, Chunk, Gridder
+from moclip.video.blocks import COARSEST, VECTOR, Chunk, Gridder, refine
 from moclip.video.errors import VideoError
+from moclip.video.motion import Motion
 from moclip.video.probe import MOTION_CODECS, TRANSCODE_ADVICE, decode_all, frame_rate, open_video
 
+SLACK = 512  # frames by which grids grow; the system moves large blocks without copying them
 _NO_FRAME = av.VideoFrame()
 # All others (P, SP, MPEG-4's S) predict from the past.
 _TYPES = {PictureType[name].value: kind for name, kind in {"I": "I", "SI": "I", "B": "B", "BI": "B"}.items()}
 # Steps that the picture needs and the vectors do not. lowres=3 would save another tenth of the time, but it also turns
 # off the decoder's error concealment, and with it the mark on damaged frames by which `decode_all` knows them.
 _MOTION_ONLY = {"flags2": "+export_mvs", "skip_idct": "all", "skip_loop_filter": "all"}
+
+
+def read_motion(path: Path | str, compat: str | None = None, until: int | None = None) -> Motion:
+    """Read the motion vectors of all frames in one pass, as coded (a rotation tag is not applied).
+
+    Parameters
+    ----------
+    path : path-like
+        A video of a codec that exports vectors: MPEG-1/2/4, H.264, H.263, WMV and their kin.
+    compat : {None, "coviar"}
+        "coviar": what CoViAR's loader would give, bit for bit. Raw MPEG-4 elementary streams only (`transcode`); the
+        last frame does not exist; see `Motion.raw` for how frames are counted.
+    until : int, optional
+        Stop after this frame (presentation order, from 0); what follows is not looked at. Not in compat mode.
+
+    Raises
+    ------
+    VideoError
+        The file is missing, no video, damaged or breaks off, changes its size, or its codec exports no vectors; in
+        compat mode also: no raw MPEG-4 stream, or one with B-frames.
+    """
+    if compat not in (None, "coviar"):
+        raise ValueError(f"compat must be None or 'coviar', not {compat!r}")
+    if compat and until is not None:
+        raise ValueError("compat and until do not go together: CoViAR counts GOPs, not frames")
+    with open_motion(path, until) as (facts, chunks):
+        motion = _join(chunks, facts)
+    try:
+        return motion.as_coviar() if compat else motion
+    except ValueError as error:
+        raise VideoError(path, str(error), TRANSCODE_ADVICE) from error
+
+
+def read_fields(
+    path: Path | str, frames: Sequence[int] | np.ndarray, field: str = "accumulated", bound: float | None = None
+) -> np.ndarray:
+    """A few fields of a video, without reading on beyond the last of them.
+
+    Parameters
+    ----------
+    path : path-like
+    frames : sequence of int (S,)
+        Presentation order, from 0; any order, repeats allowed, at least one.
+    field, bound
+        As for `Motion.fields`.
+
+    Returns
+    -------
+    (S, H, W, 2)
+        float32 in pixels, uint8 with a ``bound``.
+
+    Raises
+    ------
+    VideoError
+        As `read_motion`; also where the video has fewer frames.
+    ValueError
+        No frame or a negative one; B-frames or an unknown ``field``, as `Motion.fields`.
+    """
+    wanted = [int(t) for t in frames]
+    if not wanted or min(wanted) < 0:
+        raise ValueError(f"frames must be 0 or more, and at least one, not {wanted}")
+    return read_motion(path, until=max(wanted)).fields(wanted, field, bound)
+
+
+def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:
+    height, width, block = facts["height"], facts["width"], COARSEST
+    shape = (0, -(-height // block), -(-width // block))
+    grid, mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
+    types: list[str] = []
+    has_motion: list[bool] = []
+    for chunk in chunks:
+        if chunk.block < block:
+            grid, mask = (refine(part, block, chunk.block, height, width).copy() for part in (grid, mask))
+            block = chunk.block
+        _append(grid, len(types), chunk.grid)
+        _append(mask, len(types), chunk.mask)
+        types += chunk.types
+        has_motion += chunk.has_motion
+    for part in (grid, mask):
+        part.resize((len(types), *part.shape[1:]), refcheck=False)
+    return Motion(grid, mask, np.array(types, "U1"), np.array(has_motion, bool), block=block, **facts)
+
+
+def _append(array: np.ndarray, count: int, part: np.ndarray) -> None:
+    """Put ``part`` behind the first ``count`` rows, in place: memory grows where it lies, no second copy is made."""
+    end = count + len(part)
+    if end > len(array):
+        array.resize((max(end, len(array) + SLACK), *array.shape[1:]), refcheck=False)
+    array[count:end] = part
 
 
 @contextmanager
@@ -30,7 +121,7 @@ def open_motion(path: Path | str, until: int | None = None) -> Iterator[tuple[di
     Yields
     ------
     facts : dict
-        ``width``, ``height``, ``codec`` and ``container`` of a `Motion`; ``scale`` and ``fps`` once the chunks are read.
+        ``width``, ``height``, ``codec``, ``container`` of a `Motion`; ``scale`` and ``fps`` once the chunks are read.
     chunks : iterator of Chunk
         A new one at every I-frame, and after 32 frames. Cells may get finer on the way, never coarser.
 
