@@ -61,15 +61,15 @@ class Data(Section):
         """Raise `ConfigError` where the user's folders are not named or not there; nothing is looked at inside."""
         wanted = {"ucf101": ("root", "annotation_path"), "video_folder": ("root",)}.get(self.name, ())
         example = {
-            "ucf101": "moclip reproduce --profile ucf101 -p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist",
-            "video_folder": "moclip reproduce --profile folder -p data.root=/path/of/videos (with <class>/*.mp4 in it)",
+            "ucf101": "--profile ucf101 -p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist",
+            "video_folder": "--profile folder -p data.root=/path/of/videos (with <class>/*.mp4 in it)",
         }
         for name in wanted:
             place = getattr(self, name)
             if place is None:
-                raise ConfigError(f"{self.name} needs data.{name}: {example[self.name]}")
+                raise ConfigError(f"{self.name} needs data.{name}: moclip reproduce {example[self.name]}")
             if not place.expanduser().is_dir():
-                raise ConfigError(f"data.{name}: no such folder: {place}; expected {example[self.name]}")
+                raise ConfigError(f"data.{name}: no such folder: {place}; moclip reproduce {example[self.name]}")
 
 
 class Encoder(Section):
