@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from moclip.video.blocks import INTER, INTRA, NONE
+from moclip.video.layout import INTER, INTRA, NONE
 
 COARSEST, FINEST = 4, 2  # log2 of a cell's side: 16 and 4 pixels
 

@@ -11,8 +11,9 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from moclip.video.blocks import COARSEST, VECTOR, Chunk, Gridder, refine
+from moclip.video.blocks import Chunk, Gridder, refine
 from moclip.video.errors import VideoError
+from moclip.video.layout import COARSEST, VECTOR
 from moclip.video.motion import Motion
 from moclip.video.probe import MOTION_CODECS, TRANSCODE_ADVICE, decode_all, frame_rate, open_video
 

@@ -18,8 +18,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from moclip.paths import atomic_path, sha256_file
-from moclip.video.blocks import CHUNK, COARSEST, Chunk, refine
+from moclip.video.blocks import Chunk, refine
 from moclip.video.errors import VideoError
+from moclip.video.layout import CHUNK, COARSEST
 from moclip.video.motion import Motion
 from moclip.video.scan import open_motion
 

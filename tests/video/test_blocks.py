@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from moclip.video.blocks import INTER, INTRA, NONE, VECTOR, Gridder, refine
+from moclip.video.blocks import Gridder, refine
+from moclip.video.layout import INTER, INTRA, NONE, VECTOR
 
 
 def vectors(*rows, scale=2):

@@ -1,0 +1,25 @@
+"""How vectors lie in memory, FFmpeg's and ours."""
+
+import numpy as np
+
+NONE, INTER, INTRA = 0, 1, 2  # values of the mask
+COARSEST = 16  # pixels, the largest side of a cell; FFmpeg lists no block smaller than 8 but for H.264, down to 4
+CHUNK = 32  # frames; a chunk also ends before every I-frame
+
+VECTOR = np.dtype(
+    [
+        ("source", "i4"),  # negative: the block is predicted from the past
+        ("w", "u1"),
+        ("h", "u1"),
+        ("src_x", "i2"),
+        ("src_y", "i2"),
+        ("dst_x", "i2"),  # centre of the block, pixels
+        ("dst_y", "i2"),
+        ("flags", "u8"),
+        ("motion_x", "i4"),  # source minus destination, in units of 1 / motion_scale pixels
+        ("motion_y", "i4"),
+        ("motion_scale", "u2"),
+    ],
+    align=True,
+)
+"""FFmpeg's AVMotionVector, as it lies in memory."""
