@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moclip.video.layout import CHUNK, COARSEST, INTRA
+from moclip.video.layout import CHUNK, COARSEST, INTRA, NONE
 
 
 class Chunk(NamedTuple):
