@@ -35,9 +35,9 @@ class Groups(Section):
 class Data(Section):
     """Which clips."""
 
-    name: Literal["moving_photos", "ucf101", "video_folder"]
+    name: Literal["moving_photos", "ucf101", "hmdb51", "video_folder"]
     root: Path | None = Field(None, description="folder of the videos; generated data have a default")
-    annotation_path: Path | None = Field(None, description="folder of classInd.txt and the split lists")
+    annotation_path: Path | None = Field(None, description="folder of the split lists (and of classInd.txt)")
     fold: Literal[1, 2, 3] = 1
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training groups kept for validation")
     test_fraction: float = Field(
