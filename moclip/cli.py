@@ -6,7 +6,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from moclip import __version__
-from moclip.config import ConfigError, load_config, merge, parse_override
+from moclip.commands import data
+from moclip.commands.options import Override, Profile, overrides_of
+from moclip.config import ConfigError, load_config
 from moclip.errors import MoclipError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -23,13 +25,7 @@ app = typer.Typer(
     "Start with `moclip doctor`, then `moclip reproduce`.",
 )
 
-Profile = Annotated[
-    str, typer.Option(help="Name of a profile (quick, smoke, folder, ucf101, ucf101-small) or path of a YAML file.")
-]
-Override = Annotated[
-    list[str] | None,
-    typer.Option("-p", "--param", metavar="KEY=VALUE", help="Change one value, e.g. -p mv.epochs=3. Repeatable."),
-]
+app.add_typer(data.app)
 
 
 def _version(wanted: bool) -> None:
@@ -85,10 +81,10 @@ def reproduce(
     from moclip.reproduce import run as runner
 
     if list_:
-        for line in _states(profile, _overrides(param)):
+        for line in _states(profile, overrides_of(param)):
             typer.echo(line)
     else:
-        runner.reproduce(profile, _overrides(param), only=only, force=force, publish=not no_publish)
+        runner.reproduce(profile, overrides_of(param), only=only, force=force, publish=not no_publish)
 
 
 @app.command()
@@ -100,7 +96,7 @@ def figures(profile: Profile = "quick", param: Override = None) -> None:
     from moclip import paths
     from moclip.reproduce.publish import publish
 
-    run = load_config(profile, _overrides(param)).run
+    run = load_config(profile, overrides_of(param)).run
     changed = publish(run)
     typer.echo(f"published to {paths.figures_dir(run)}: {', '.join(changed) if changed else 'unchanged'}")
 
@@ -121,14 +117,7 @@ def seeds(
         wanted = sorted({int(number) for number in numbers.split(",")})
     except ValueError:
         raise ConfigError(f"--seeds takes whole numbers with commas (0,1,2), not {numbers!r}") from None
-    runner.seeds(profile, _overrides(param), wanted)
-
-
-def _overrides(params: list[str] | None) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for text in params or []:
-        values = merge(values, parse_override(text))
-    return values
+    runner.seeds(profile, overrides_of(param), wanted)
 
 
 def _states(profile: str, overrides: dict[str, Any]) -> list[str]:

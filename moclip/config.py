@@ -35,9 +35,9 @@ class Groups(Section):
 class Data(Section):
     """Which clips."""
 
-    name: Literal["moving_photos", "ucf101", "video_folder"]
+    name: Literal["moving_photos", "ucf101", "hmdb51", "video_folder"]
     root: Path | None = Field(None, description="folder of the videos; generated data have a default")
-    annotation_path: Path | None = Field(None, description="folder of classInd.txt and the split lists")
+    annotation_path: Path | None = Field(None, description="folder of the split lists (and of classInd.txt)")
     fold: Literal[1, 2, 3] = 1
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training groups kept for validation")
     test_fraction: float = Field(
@@ -59,17 +59,20 @@ class Data(Section):
 
     def check(self) -> None:
         """Raise `ConfigError` where the user's folders are not named or not there; nothing is looked at inside."""
-        wanted = {"ucf101": ("root", "annotation_path"), "video_folder": ("root",)}.get(self.name, ())
+        lists = ("root", "annotation_path")
+        wanted = {"ucf101": lists, "hmdb51": lists, "video_folder": ("root",)}.get(self.name, ())
         example = {
             "ucf101": "--profile ucf101 -p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist",
+            "hmdb51": "--profile hmdb51 -p data.root=/path/hmdb51 -p data.annotation_path=/path/splits",
             "video_folder": "--profile folder -p data.root=/path/of/videos (with <class>/*.mp4 in it)",
         }
         for name in wanted:
             place = getattr(self, name)
             if place is None:
-                raise ConfigError(f"{self.name} needs data.{name}: moclip reproduce {example[self.name]}")
+                fetch = f" (`moclip data download {self.name}` fetches both)" if wanted is lists else ""
+                raise ConfigError(f"{self.name} needs data.{name}: {example[self.name]}{fetch}")
             if not place.expanduser().is_dir():
-                raise ConfigError(f"data.{name}: no such folder: {place}; moclip reproduce {example[self.name]}")
+                raise ConfigError(f"data.{name}: no such folder: {place}; expected {example[self.name]}")
 
 
 class Encoder(Section):

@@ -7,7 +7,7 @@ from moclip.datasets.base import Clip, VideoDataset
 
 __all__ = ["Clip", "VideoDataset", "list_datasets", "load_dataset"]
 
-NAMES = ("moving_photos", "ucf101", "video_folder")
+NAMES = ("moving_photos", "ucf101", "hmdb51", "video_folder")
 
 
 def list_datasets() -> list[str]:
@@ -20,8 +20,8 @@ def load_dataset(name: str, **kwargs: Any) -> VideoDataset:
 
     Parameters
     ----------
-    name : ``moving_photos`` (see ``moclip.datasets.moving_photos.MovingPhotos``), ``ucf101`` (``...ucf101.UCF101``) or
-        ``video_folder`` (``...video_folder.VideoFolder``).
+    name : ``moving_photos`` (see ``moclip.datasets.moving_photos.MovingPhotos``), ``ucf101`` (``...ucf101.UCF101``),
+        ``hmdb51`` (``...hmdb51.HMDB51``) or ``video_folder`` (``...video_folder.VideoFolder``).
     **kwargs : passed on.
 
     Raises
@@ -37,6 +37,10 @@ def load_dataset(name: str, **kwargs: Any) -> VideoDataset:
         from moclip.datasets.ucf101 import UCF101
 
         return UCF101(**kwargs)
+    if name == "hmdb51":
+        from moclip.datasets.hmdb51 import HMDB51
+
+        return HMDB51(**kwargs)
     if name == "video_folder":
         from moclip.datasets.video_folder import VideoFolder
 

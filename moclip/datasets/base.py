@@ -46,6 +46,8 @@ class VideoDataset:
     horizontal_flip : False where a flip would change the class (left and right, clockwise and counter-clockwise).
     ceilings : stream -> highest accuracy that the design allows that stream alone; empty where unknown.
     fingerprint : hash of what the clips are; the same seed gives the same fingerprint.
+    missing : clips that the lists name and the folder lacks, as paths under the data set's root.
+    unused : files that the lists name and no split takes (HMDB51's tag 0).
     """
 
     name: str
@@ -58,6 +60,8 @@ class VideoDataset:
     horizontal_flip: bool = True
     ceilings: dict[str, float] = field(default_factory=dict)
     fingerprint: str = ""
+    missing: Sequence[str] = ()
+    unused: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         clips = [*self.train, *self.val, *self.test]

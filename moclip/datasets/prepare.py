@@ -1,18 +1,25 @@
 """From the configuration to data sets that are ready to read: generated, listed, re-encoded one way."""
 
 import hashlib
+import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from filelock import FileLock
 
 from moclip.config import Data
 from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip, VideoDataset, fingerprint_files
 from moclip.parallel import for_each_file
-from moclip.paths import data_dir
+from moclip.paths import atomic_path, data_dir
 from moclip.video import transcode
 
 COARSEST_CLOCK = 2  # seconds: the time stamps of some file systems are no finer
+SUFFIX = ".m4v"
+
+log = logging.getLogger(__name__)
 
 
 def datasets_of(settings: Data) -> list[VideoDataset]:
@@ -33,6 +40,11 @@ def datasets_of(settings: Data) -> list[VideoDataset]:
     return [replace(dataset, horizontal_flip=settings.horizontal_flip) for dataset in datasets]
 
 
+def originals_of(settings: Data) -> list[VideoDataset]:
+    """The same data sets with the streams as they were shipped or generated, also where others are asked for."""
+    return datasets_of(settings.model_copy(update={"reencode": False}))
+
+
 def _moving_photos(settings: Data) -> list[VideoDataset]:
     return [
         load_dataset(
@@ -51,20 +63,41 @@ def _moving_photos(settings: Data) -> list[VideoDataset]:
 
 
 def _from_disk(settings: Data) -> VideoDataset:
-    """UCF101 or the user's folder, re-encoded where that is asked for."""
+    """Listed clips or the user's folder, re-encoded where that is asked for."""
+    dataset = _as_shipped(settings)
+    if not settings.reencode:
+        return dataset
+    return reencode(dataset, reencoded_dir(settings), settings.workers)
+
+
+def _as_shipped(settings: Data) -> VideoDataset:
+    """UCF101, HMDB51 or the user's folder; listed clips that are missing are written to a report."""
     settings.check()
     assert settings.root is not None
     common = {"root": settings.root, "val_fraction": settings.val_fraction, "seed": settings.seed}
     if settings.name == "video_folder":
-        dataset = load_dataset("video_folder", test_fraction=settings.test_fraction, **common)
-    else:
-        own = {"annotation_path": settings.annotation_path, "fold": settings.fold}
-        dataset = load_dataset("ucf101", allow_partial=settings.allow_partial, **own, **common)
-    if not settings.reencode:
-        return dataset
-    # Clips of the same name in another folder may be other clips.
+        return load_dataset("video_folder", test_fraction=settings.test_fraction, **common)
+    own = {"annotation_path": settings.annotation_path, "fold": settings.fold}
+    dataset = load_dataset(settings.name, allow_partial=settings.allow_partial, **own, **common)
+    report = reports_dir(dataset) / "missing.txt"
+    report.unlink(missing_ok=True)
+    if dataset.missing:
+        with atomic_path(report) as temporary:
+            temporary.write_text("".join(f"{path}\n" for path in dataset.missing))
+        log.warning("%s: %d listed clips are missing, see %s", dataset.name, len(dataset.missing), report)
+    return dataset
+
+
+def reports_dir(dataset: VideoDataset) -> Path:
+    """Where what is found out about a data set's files is written."""
+    return data_dir() / "reports" / dataset.name
+
+
+def reencoded_dir(settings: Data) -> Path:
+    """Where re-encoded clips lie; clips of the same name in another folder may be other clips."""
+    assert settings.root is not None
     origin = hashlib.sha256(str(settings.root.expanduser().resolve()).encode()).hexdigest()[:8]
-    return reencode(dataset, data_dir() / "reencoded" / f"{settings.name}-{origin}", settings.workers)
+    return data_dir() / "reencoded" / f"{settings.name}-{origin}"
 
 
 def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) -> VideoDataset:
@@ -73,21 +106,27 @@ def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) ->
     Streams as they are shipped may tell classes apart by their encoder's settings (UCF101's do); re-encoded one way
     they cannot. Clips that are there already, with the time stamp of their source, stay.
     """
-    targets = {clip: folder / clip.class_name / f"{clip.name}.m4v" for clip in dataset.clips}
-    missing = [(clip.path, target) for clip, target in targets.items() if not _is_current(clip.path, target)]
-    for_each_file(_reencode, missing, "re-encoding", workers)
-
-    def moved(clips: list[Clip]) -> list[Clip]:
-        return [replace(clip, path=targets[clip]) for clip in clips]
-
-    result = replace(
-        dataset,
-        train=moved(list(dataset.train)),
-        val=moved(list(dataset.val)),
-        test=moved(list(dataset.test)),
-        description=f"{dataset.description}, re-encoded at 340x256 (MPEG-4, GOP 12)",
-    )
+    result = in_folder(dataset, folder)
+    pairs = [(clip.path, moved.path) for clip, moved in zip(dataset.clips, result.clips, strict=True)]
+    if not all(_is_current(*pair) for pair in pairs):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # one at a time: whatever is unfinished in there is a killed run's
+            for leftover in folder.glob(f"*/.*{SUFFIX}"):
+                leftover.unlink()
+            todo = [pair for pair in pairs if not _is_current(*pair)]
+            for_each_file(_reencode, todo, "re-encoding", workers)
     return replace(result, fingerprint=fingerprint_files(result.clips))
+
+
+def in_folder(dataset: VideoDataset, folder: Path) -> VideoDataset:
+    """The same data set with its clips where `reencode` puts them, whether they are there or not."""
+
+    def moved(clips: Sequence[Clip]) -> list[Clip]:
+        return [replace(clip, path=folder / clip.class_name / f"{clip.name}{SUFFIX}") for clip in clips]
+
+    description = f"{dataset.description}, re-encoded at 340x256 (MPEG-4, GOP 12)"
+    train, val, test = moved(dataset.train), moved(dataset.val), moved(dataset.test)
+    return replace(dataset, train=train, val=val, test=test, description=description)
 
 
 def _reencode(source: Path, target: Path) -> None:

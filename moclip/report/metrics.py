@@ -55,7 +55,7 @@ def accuracy(predictions: pd.DataFrame, dataset: str, system: str, resamples: in
     clips = per_clip(predictions, dataset, system)
     rows = predictions[(predictions["dataset"] == dataset) & (predictions["system"] == system)]
     by_seed = rows.groupby("seed")["correct"].mean()
-    low, high = _interval(clips, resamples, confidence)
+    low, high = interval(clips, resamples, confidence)
     return Estimate(float(clips.mean()), low, high, len(clips), len(by_seed), float(by_seed.std()))
 
 
@@ -68,7 +68,7 @@ def difference(
         missing = one.index.symmetric_difference(two.index)
         raise ValueError(f"{system} and {other} were not tested on the same clips of {dataset}: {list(missing[:3])}")
     gap = one - two
-    low, high = _interval(gap, resamples, confidence)
+    low, high = interval(gap, resamples, confidence)
     return Estimate(float(gap.mean()), low, high, len(gap))
 
 
@@ -83,7 +83,7 @@ def mcnemar(predictions: pd.DataFrame, dataset: str, system: str, other: str) ->
     return float(stats.binomtest(mended, mended + broken).pvalue) if mended + broken else 1.0
 
 
-def _interval(clips: pd.Series, resamples: int, confidence: float) -> tuple[float, float]:
+def interval(clips: pd.Series, resamples: int, confidence: float) -> tuple[float, float]:
     """Percentile interval of the mean of ``clips``, groups resampled whole."""
     groups = clips.groupby(level=["class_name", "group"]).agg(["sum", "count"])
     if len(groups) < 2:

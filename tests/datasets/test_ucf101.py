@@ -81,7 +81,41 @@ def test_missing_clips_are_named_or_counted(tmp_path: Path) -> None:
         UCF101(**tree)
     data = UCF101(**tree, allow_partial=True)
     assert len(data.train) == 11 and "1 listed clips missing" in data.description
+    assert list(data.missing) == ["Hammering/v_Hammering_g02_c01.avi"] and not whole.missing
     assert data.fingerprint != whole.fingerprint
+
+
+@pytest.mark.parametrize("form", ["{inside} {name} {label}", "{inside} {label}"])
+def test_other_people_s_lists_give_the_same_clips(tmp_path: Path, form: str) -> None:
+    tree = make_tree(tmp_path)
+    official = UCF101(**tree)
+    names = {"train": "train", "test": "val"}
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "classInd.txt").write_text((tree["annotation_path"] / "classInd.txt").read_text())
+    for split in ("train", "test"):
+        coviar, plain = f"ucf101_split1_{split}.txt", f"ucf101_{names[split]}_split_1_videos.txt"
+        inside = [(f"{clip.class_name}/{clip.path.name}", clip) for clip in getattr(official, split)]
+        lines = [form.format(inside=path, name=clip.class_name, label=clip.label) for path, clip in inside]
+        (theirs / (coviar if "name" in form else plain)).write_text("\n".join(lines))
+    data = UCF101(tree["root"], theirs)
+    assert data.train == official.train and data.test == official.test and data.classes == official.classes
+    assert data.fingerprint == official.fingerprint
+    (theirs / "classInd.txt").write_text("1 HammerThrow\n2 Hammering\n3 HandstandPushups\n")  # as sorted() has them
+    with pytest.raises(ValueError, match="has number 0, but classInd.txt says"):
+        UCF101(tree["root"], theirs)
+
+
+def test_lists_that_come_without_a_class_file_have_the_official_classes(tmp_path: Path) -> None:
+    for split, group in (("train", "g08"), ("test", "g01")):
+        names = {"Archery": 2, "Hammering": 34}
+        lines = "".join(f"{name}/v_{name}_{group}_c01.avi {name} {label}\n" for name, label in names.items())
+        (tmp_path / f"ucf101_split1_{split}.txt").write_text(lines)
+    with pytest.raises(ValueError, match="lists 2 training and 2 test clips, the official split 9537 and 3783"):
+        UCF101(tmp_path, tmp_path)
+    (tmp_path / "ucf101_split1_test.txt").write_text(lines.replace("34", "35"))  # its place under sorted()
+    with pytest.raises(ValueError, match="has number .*, but classInd.txt says"):
+        UCF101(tmp_path, tmp_path)
 
 
 def test_missing_lists(tmp_path: Path) -> None:
@@ -90,8 +124,11 @@ def test_missing_lists(tmp_path: Path) -> None:
         UCF101(**tree, fold=2)
     with pytest.raises(ValueError, match="folds 1, 2 and 3"):
         UCF101(**tree, fold=0)
-    with pytest.raises(FileNotFoundError, match=r"classInd\.txt is missing"):
+    with pytest.raises(FileNotFoundError, match=r"trainlist01\.txt is missing, and so are ucf101_split1_train\.txt"):
         UCF101(tree["root"], tmp_path)
+    (tree["annotation_path"] / "classInd.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"classInd\.txt is missing"):
+        UCF101(**tree)
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_shares_out_of_range(make, shares):
 
 
 def test_the_profile_says_how_to_name_the_folder():
-    with pytest.raises(ConfigError, match="moclip reproduce --profile folder -p data.root=/path"):
+    with pytest.raises(ConfigError, match="data.root: --profile folder -p data.root=/path"):
         datasets_of(load_config("folder").data)
 
 

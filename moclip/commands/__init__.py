@@ -1,0 +1,1 @@
+"""Groups of commands of ``moclip``, a module each; what they share is in ``options``."""

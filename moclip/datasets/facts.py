@@ -1,0 +1,137 @@
+"""What a clip's file is: opened, decoded to its end, counted, fingerprinted. Kept by content: it is done once."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from moclip.artefacts import load_json, save_json
+from moclip.datasets.base import Clip
+from moclip.parallel import ClipsError, for_each_file
+from moclip.paths import cache_dir, sha256_file
+from moclip.video import VideoError, probe, read_frames, read_motion
+
+VERSION = 1  # of what is kept; raise it when a number is computed in another way
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One file.
+
+    Attributes
+    ----------
+    sha256, bytes : of the file.
+    codec, width, height, fps : as `moclip.probe` gives them; fps 0.0 where the file does not say.
+    frames, decoded : coded frames, and those that a decoder gives (fewer where the encoder marked some as not coded).
+    gop : median distance of I-frames, in frames; None with a single one, which only says that it is no shorter than
+        the clip.
+    i_share, b_share : share of I- and B-frames among the decoded ones; None where the codec exports no vectors.
+    scale : units a pixel of ``lengths``.
+    lengths : block vectors by the length of their longer component, in units: ``lengths[n]`` vectors of n / scale
+        pixels. Empty where the codec exports no vectors.
+    note : why there are no vectors, though the clip can be decoded.
+    """
+
+    sha256: str
+    bytes: int
+    codec: str
+    width: int
+    height: int
+    fps: float
+    frames: int
+    decoded: int
+    gop: int | None
+    i_share: float | None
+    b_share: float | None
+    scale: int
+    lengths: list[int]
+    note: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Duration; 0.0 where the frame rate is unknown."""
+        return self.frames / self.fps if self.fps else 0.0
+
+    @property
+    def i_distance(self) -> float:
+        """Frames an I-frame: near ``gop``, and with a single I-frame the length of the clip."""
+        return 1 / self.i_share if self.i_share else float(self.gop or self.frames)
+
+    @property
+    def kbit_s(self) -> float:
+        """Bit rate of the whole file, in 1000 bit/s; 0.0 where the frame rate is unknown."""
+        return 8 * self.bytes / 1000 / self.seconds if self.seconds else 0.0
+
+    def saturated(self, bound: float, factor: float = 1.0) -> float:
+        """Share of block vectors with a component beyond ``bound``, after multiplying by ``factor``; nan without any.
+
+        The same number as `moclip.loading.MotionClips.saturated`, for one clip.
+        """
+        beyond = np.arange(len(self.lengths)) / self.scale * factor > bound
+        count = np.array(self.lengths)
+        return float(count[beyond].sum() / count.sum()) if count.sum() else float("nan")
+
+
+def read_facts(path: Path, sha256: str) -> Facts:
+    """Open a file (of that SHA-256), decode it to its end and count.
+
+    Raises
+    ------
+    VideoError
+        It is no video, or damaged.
+    """
+    info = probe(path)
+    common: dict[str, Any] = {"sha256": sha256, "bytes": path.stat().st_size, "codec": info.codec, "width": info.width}
+    common |= {"height": info.height, "fps": info.fps, "frames": info.frames, "gop": info.gop}
+    note = f"FFmpeg exports no motion vectors from {info.codec}"
+    if info.exports_motion:
+        try:
+            motion = read_motion(path)
+        except VideoError as error:
+            note = error.cause  # may still decode: another size in the middle, for one
+        else:
+            types, longer = motion.types, np.abs(motion.grid[motion.mask == 1].astype(int)).max(axis=-1, initial=0)
+            return Facts(
+                **common,
+                decoded=len(types),
+                i_share=float(np.mean(types == "I")),
+                b_share=float(np.mean(types == "B")),
+                scale=motion.scale,
+                lengths=np.bincount(longer).tolist(),
+            )
+    read_frames(path, [info.frames - 1])
+    return Facts(**common, decoded=info.frames, i_share=None, b_share=None, scale=1, lengths=[], note=note)
+
+
+def facts_of(clips: Sequence[Clip], workers: int | None = None) -> tuple[dict[str, Facts], dict[str, str]]:
+    """Facts of many clips, from the cache where it knows a file's bytes.
+
+    Returns
+    -------
+    (facts, problems) : by clip name; a clip is in one of the two.
+    """
+    failures: list[tuple[Path, str]] = []
+    kept = cache_dir() / "facts" / f"v{VERSION}"
+    with TemporaryDirectory() as folder:
+        answers = {clip.name: Path(folder) / f"{number}.json" for number, clip in enumerate(clips)}
+        jobs = [(clip.path, answers[clip.name], kept) for clip in clips]
+        try:
+            for_each_file(_answer, jobs, "reading clips", workers)
+        except ClipsError as error:
+            failures = error.failures
+        facts = {name: Facts(**load_json(answer)) for name, answer in answers.items() if answer.is_file()}
+    reasons = {str(path): reason.replace(f"{path}: ", "") for path, reason in failures}
+    return facts, {clip.name: reasons[str(clip.path)] for clip in clips if clip.name not in facts}
+
+
+def _answer(path: Path, answer: Path, cache: Path) -> None:
+    """Write a clip's facts to ``answer``, and into the cache where they are new."""
+    sha = sha256_file(path)
+    kept = cache / sha[:2] / f"{sha}.json"
+    if not kept.is_file():
+        save_json(kept, asdict(read_facts(path, sha)))
+    shutil.copyfile(kept, answer)

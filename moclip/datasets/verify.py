@@ -1,0 +1,114 @@
+"""Is a data set what its lists say? Every clip opened and counted, every file of the folder accounted for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from moclip.datasets.base import Clip, VideoDataset
+from moclip.datasets.facts import facts_of
+
+UNREADABLE, MISSING, UNLISTED = "unreadable", "listed but missing", "there but not listed"
+ASIDE = {"classes.txt", "groups.csv"}  # of a video_folder: they belong to it and are no clips
+READ = ["sha256", "bytes", "codec", "width", "height", "fps", "frames", "decoded", "gop", "i_share", "b_share", "note"]
+SHOWN = [*READ, "i_distance", "seconds", "kbit_s"]
+
+
+def clip_table(dataset: VideoDataset, workers: int | None = None) -> pd.DataFrame:
+    """A row a clip: where it belongs, what its file is, and what is wrong with it.
+
+    Returns
+    -------
+    DataFrame
+        video, class_name, group, split, path, `SHOWN` (see `moclip.datasets.facts.Facts`), problem (empty where
+        there is none), reason.
+    """
+    present = [clip for clip in dataset.clips if clip.path.is_file()]
+    facts, problems = facts_of(present, workers)
+    rows = []
+    for split in ("train", "val", "test"):
+        for clip in getattr(dataset, split):
+            row = {**_identity(clip, split), "problem": "", "reason": ""}
+            if own := facts.get(clip.name):
+                row |= {name: getattr(own, name) for name in SHOWN}
+            elif clip.name in problems:
+                row |= {"problem": UNREADABLE, "reason": problems[clip.name]}
+            else:
+                row |= {"problem": MISSING}
+            rows.append(row)
+    columns = ["video", "class_name", "group", "split", "path", *SHOWN, "problem", "reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def verify(dataset: VideoDataset, root: Path | None = None, workers: int | None = None) -> pd.DataFrame:
+    """`clip_table`, with a row for each listed clip that is missing and each file under ``root`` that no list names.
+
+    Parameters
+    ----------
+    dataset : loaded with ``allow_partial=True``, where it has that.
+    root : the folder that should hold the listed clips and nothing else; None skips the search for others. Names that
+        begin with a dot are passed over.
+    """
+    table = clip_table(dataset, workers)
+    if root is None:
+        return table
+    root = root.expanduser()
+    lost = [{"path": str(root / name), "problem": MISSING} for name in dataset.missing]
+    known = {path.resolve() for path in [*(clip.path for clip in dataset.clips), *dataset.unused]}
+    others = [path for path in _files(root) if path.resolve() not in known and path.name not in ASIDE]
+    lost += [{"path": str(path), "problem": UNLISTED} for path in others]
+    return pd.concat([table, pd.DataFrame(lost, columns=table.columns)], ignore_index=True) if lost else table
+
+
+def summary(table: pd.DataFrame) -> list[str]:
+    """What `verify` found, as lines: encoders, sizes, rates, GOPs, B-frames, lengths, then the problems."""
+    sound = table[table["problem"] == ""].dropna(subset=["frames"])
+    lines = [f"{len(sound)} clips, {int(sound['frames'].sum())} frames, {sound['bytes'].sum() / 1e6:.1f} MB: sound"]
+    if len(sound):
+        gop, length = sound["gop"].astype(float), sound["seconds"]
+        apart = (
+            f"one in {gop.min():.0f} to {gop.max():.0f} frames, median {gop.median():.0f}; "
+            if gop.notna().any()
+            else ""
+        )
+        sizes = sound["width"].astype(int).astype(str) + "x" + sound["height"].astype(int).astype(str)
+        lines += [
+            f"  codec       {_counts(sound['codec'])}",
+            f"  size        {_counts(sizes)}",
+            f"  frames/s    {_counts(sound['fps'].map('{:.5g}'.format))}",
+            f"  I-frames    {apart}a single one in {int(gop.isna().sum())} clips",
+            f"  B-frames    in {int((sound['b_share'].fillna(0) > 0).sum())} clips",
+            f"  length      {length.min():.1f} to {length.max():.1f} s, median {length.median():.1f} s",
+        ]
+        if uneven := int((sound["decoded"] != sound["frames"]).sum()):
+            lines.append(
+                f"  {uneven} clip(s) hold frames that are marked as not coded (`decoded` is less than `frames`)"
+            )
+    for kind in (UNREADABLE, MISSING, UNLISTED):
+        own = table[table["problem"] == kind]
+        lines += [f"{len(own)} {kind}"] if len(own) else []
+        lines += [f"  {row['path']}{_because(row['reason'])}" for row in own.head(10).to_dict("records")]
+        lines += [f"  ... and {len(own) - 10} more"] if len(own) > 10 else []
+    return lines
+
+
+def _identity(clip: Clip, split: str) -> dict[str, str]:
+    own = {"video": clip.name, "class_name": clip.class_name, "group": clip.group}
+    return own | {"split": split, "path": str(clip.path)}
+
+
+def _files(root: Path) -> list[Path]:
+    """All files under ``root`` but hidden ones, in order."""
+    found = (path for path in root.rglob("*") if path.is_file() or path.is_symlink())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+
+
+def _counts(values: pd.Series) -> str:
+    """``mpeg4 (90), h264 (3)``, at most six."""
+    counted = values.value_counts()
+    shown: Sequence[str] = [f"{name} ({count})" for name, count in counted.head(6).items()]
+    return ", ".join(shown) + (f" and {len(counted) - 6} more" if len(counted) > 6 else "")
+
+
+def _because(reason: object) -> str:
+    return f": {reason}" if isinstance(reason, str) and reason else ""
