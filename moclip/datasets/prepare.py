@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,10 +65,14 @@ def _from_disk(settings: Data) -> VideoDataset:
         return dataset
     # Clips of the same name in another folder may be other clips.
     origin = hashlib.sha256(str(settings.root.expanduser().resolve()).encode()).hexdigest()[:8]
-    return reencode(dataset, data_dir() / "reencoded" / f"{settings.name}-{origin}", settings.workers)
+    return reencode(
+        dataset, data_dir() / "reencoded" / f"{settings.name}-{origin}", settings.workers, settings.scheduler
+    )
 
 
-def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) -> VideoDataset:
+def reencode(
+    dataset: VideoDataset, folder: Path, workers: int | None = None, executor: Executor | str | None = None
+) -> VideoDataset:
     """The same data set with every clip re-encoded into CoViAR's format (340 x 256, MPEG-4, GOP 12, no B-frames).
 
     Streams as they are shipped may tell classes apart by their encoder's settings (UCF101's do); re-encoded one way
@@ -75,7 +80,7 @@ def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) ->
     """
     targets = {clip: folder / clip.class_name / f"{clip.name}.m4v" for clip in dataset.clips}
     missing = [(clip.path, target) for clip, target in targets.items() if not _is_current(clip.path, target)]
-    for_each_file(_reencode, missing, "re-encoding", workers)
+    for_each_file(_reencode, missing, "re-encoding", workers, executor)
 
     def moved(clips: list[Clip]) -> list[Clip]:
         return [replace(clip, path=targets[clip]) for clip in clips]
@@ -87,7 +92,7 @@ def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) ->
         test=moved(list(dataset.test)),
         description=f"{dataset.description}, re-encoded at 340x256 (MPEG-4, GOP 12)",
     )
-    return replace(result, fingerprint=fingerprint_files(result.clips))
+    return replace(result, fingerprint=fingerprint_files(result.clips, workers, executor))
 
 
 def _reencode(source: Path, target: Path) -> None:
