@@ -71,6 +71,12 @@ def reproduce(
     list_: Annotated[
         bool, typer.Option("--list", help="Show the notebooks, their state and why; run nothing.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes that read videos; all cores unless set (data.workers).")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Dask scheduler whose workers read (data.scheduler).")
+    ] = None,
 ) -> None:
     """Run the notebooks in order and publish every table and figure; what is up to date is skipped.
 
@@ -80,11 +86,13 @@ def reproduce(
     """
     from moclip.reproduce import run as runner
 
+    reading = {name: value for name, value in (("workers", workers), ("scheduler", scheduler)) if value is not None}
+    overrides = merge(overrides_of(param), {"data": reading} if reading else {})
     if list_:
-        for line in _states(profile, overrides_of(param)):
+        for line in _states(profile, overrides):
             typer.echo(line)
     else:
-        runner.reproduce(profile, overrides_of(param), only=only, force=force, publish=not no_publish)
+        runner.reproduce(profile, overrides, only=only, force=force, publish=not no_publish)
 
 
 @app.command()

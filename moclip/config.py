@@ -56,6 +56,9 @@ class Data(Section):
     workers: PositiveInt | None = Field(
         None, description="processes for generating and reading videos; all cores if unset"
     )
+    scheduler: str | None = Field(
+        None, description="address of a Dask scheduler (tcp://host:port) whose workers read videos instead"
+    )
 
     def check(self) -> None:
         """Raise `ConfigError` where the user's folders are not named or not there; nothing is looked at inside."""

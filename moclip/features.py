@@ -1,8 +1,11 @@
 """Features computed once and kept: motion of clips, appearance of one frame, motion features of a trained network."""
 
+import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -10,37 +13,57 @@ import torch
 from torch import Tensor
 
 from moclip.artefacts import load_tensors, save_tensors
+from moclip.chunks import add_rows, read_rows
 from moclip.datasets.base import Clip
-from moclip.loading import MotionClips, motion_path
+from moclip.fingerprints import fingerprints, hash_files
+from moclip.loading import MotionClips, content_path
 from moclip.models.encoders import Encoder, Preprocess
 from moclip.models.mv_tsn import MVTSN
 from moclip.models.weights import state_hash
-from moclip.parallel import for_each_file
-from moclip.paths import sha256_file
+from moclip.parallel import ClipsError, for_each_file
+from moclip.paths import cache_dir
 from moclip.progress import track
 from moclip.sampling import appearance_frame
-from moclip.video import probe, read_frames
+from moclip.video import VideoError, probe, read_frames
 from moclip.video.store import is_stored, store_motion
 
 Draws = Callable[[int], Tensor]  # epoch -> motion features of the training clips (N, M), averaged over segments
 
+APPEARANCE = 1  # raised when the same encoder and frame policy would give other features
+KEPT_AT_ONCE = 1024  # features in a file of the cache
+
 log = logging.getLogger(__name__)
 
 
-def extract_motion(clips: Sequence[Clip], store: Path, workers: int | None = None) -> None:
-    """Read the motion of every clip into ``store``, one file a clip. What is there and belongs to the video stays.
+def extract_motion(
+    clips: Sequence[Clip], store: Path, workers: int | None = None, executor: Executor | str | None = None
+) -> None:
+    """Read the motion of every clip into ``store``, one file a video, named by its content. What is there stays.
+
+    The bytes are the same whoever reads. A file that is damaged or of another version is made anew.
 
     Parameters
     ----------
+    store : a folder for all runs: ``cache_dir() / "motion"``.
     workers : processes; all cores if None. One thread a clip: FFmpeg's frame threads lose vectors.
+    executor : reads instead, see `moclip.parallel.for_each_file`.
 
     Raises
     ------
     ClipsError
-        At the end, if clips could not be read.
+        At the end, with every clip that could not be read; the others are kept.
     """
-    jobs = [(clip.path, motion_path(store, clip)) for clip in clips]
-    for_each_file(store_motion, [job for job in jobs if not is_stored(*job)], "motion vectors", workers)
+    hashes, failures = hash_files([clip.path for clip in clips], workers, executor)
+    targets = {path: content_path(store, value) for path, value in hashes.items()}
+    # Copies of a video are read once.
+    videos = {target: path for path, target in targets.items() if not is_stored(hashes[path], target)}
+    jobs = [(path, target) for target, path in videos.items()]
+    reasons = dict(for_each_file(store_motion, jobs, "motion vectors", workers, executor, on_error="skip"))
+    for path, target in targets.items():
+        if (read := videos.get(target)) in reasons:
+            failures.append((path, reasons[read]))
+    if failures:
+        raise ClipsError(sorted(failures), len({clip.path for clip in clips}))
 
 
 @torch.no_grad()
@@ -49,33 +72,74 @@ def appearance_features(
 ) -> np.ndarray:
     """One frame's feature of every clip, from ``path`` if it holds them already: float32 (N, D) in the clips' order.
 
+    Features are also kept for all runs, by encoder and content of the video, and written as they come: a killed call
+    goes on where it was. How clips fall into batches may change the last bits of a feature, so another list of
+    clips may get bits that it would not have computed itself.
+
     Parameters
     ----------
     frame : see `moclip.sampling.appearance_frame`.
     path : safetensors file, kept with the encoder's weights and the clips' hashes as its key.
+
+    Raises
+    ------
+    ClipsError
+        At the end, with every clip that could not be read; the features of the others are kept.
     """
+    hashes = fingerprints([clip.path for clip in clips])
     header = {
         "encoder": encoder.name,
         "weights": state_hash(encoder),
         "preprocessing": re.sub(r" at 0x[0-9a-f]+", "", repr(getattr(encoder, "_transform", preprocess))),
         "frame": frame,
         "names": [clip.name for clip in clips],
-        "videos": {clip.name: sha256_file(clip.path) for clip in clips},
+        "videos": {clip.name: hashes[clip.path] for clip in clips},
     }
     if path.is_file():
         tensors, kept = load_tensors(path)
         if kept == header:
             log.info("appearance features: unchanged, read from %s", path)
             return tensors["features"]
-    encoder.eval()
-    device = next(encoder.parameters()).device
-    parts = []
-    for start in track(range(0, len(clips), batch_size), "appearance features", unit="batch"):
-        images = [preprocess(one_frame(clip.path, frame)) for clip in clips[start : start + batch_size]]
-        parts.append(encoder.encode_image(torch.stack(images).to(device)).float().cpu().numpy())
-    features = np.concatenate(parts)
+    facts = {key: header[key] for key in ("encoder", "weights", "preprocessing", "frame")} | {"version": APPEARANCE}
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_dir() / "appearance" / key
+    rows = read_rows(folder, set(hashes.values()))
+    missing = {clip.path: hashes[clip.path] for clip in clips if hashes[clip.path] not in rows}
+    if missing:
+        rows |= _encode(encoder, preprocess, missing, frame, batch_size, folder)
+    features = np.stack([rows[hashes[clip.path]] for clip in clips])
     save_tensors(path, {"features": features}, header)
     return features
+
+
+def _encode(
+    encoder: Encoder, preprocess: Preprocess, videos: dict[Path, str], frame: str, batch_size: int, folder: Path
+) -> dict[str, np.ndarray]:
+    """Features by fingerprint, kept in ``folder`` whenever there are enough for a file of their own."""
+    encoder.eval()
+    device = next(encoder.parameters()).device
+    paths, failures = list(videos), []
+    rows: dict[str, np.ndarray] = {}
+    unkept: dict[str, np.ndarray] = {}
+    for start in track(range(0, len(paths), batch_size), "appearance features", unit="batch"):
+        images, names = [], []
+        for path in paths[start : start + batch_size]:
+            try:
+                images.append(preprocess(one_frame(path, frame)))
+                names.append(videos[path])
+            except VideoError as error:
+                failures.append((path, f"{type(error).__name__}: {error}"))
+        if images:
+            encoded = encoder.encode_image(torch.stack(images).to(device)).float().cpu().numpy()
+            unkept |= dict(zip(names, encoded, strict=True))
+        # Whole batches, so that a call that goes on has the batches of one that was not killed.
+        if unkept and (len(unkept) + batch_size > KEPT_AT_ONCE or start + batch_size >= len(paths)):
+            add_rows(folder, unkept)
+            rows |= unkept
+            unkept = {}
+    if failures:
+        raise ClipsError(sorted(failures), len(paths))
+    return rows
 
 
 def one_frame(path: Path, which: str) -> np.ndarray:

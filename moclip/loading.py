@@ -18,15 +18,21 @@ from moclip import sampling, transforms
 from moclip.accumulate import accumulate
 from moclip.config import MV, Config
 from moclip.datasets.base import Clip
-from moclip.paths import safe_name
+from moclip.fingerprints import fingerprints
 from moclip.transforms import InputScale
 from moclip.video import load_motion
 from moclip.video.blocks import refine
+from moclip.video.store import SUFFIX
+
+
+def content_path(store: Path, fingerprint: str) -> Path:
+    """Where a store keeps the motion of the video with this SHA-256, whatever it is called and whoever asks."""
+    return store / fingerprint[:2] / f"{fingerprint}{SUFFIX}"
 
 
 def motion_path(store: Path, clip: Clip) -> Path:
-    """Where a clip's motion lies in a store."""
-    return store / clip.class_name / f"{safe_name(clip.name)}.safetensors"
+    """Where a clip's motion lies in a store; the video is read, unless its fingerprint is known."""
+    return content_path(store, fingerprints([clip.path])[clip.path])
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,8 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
     ) -> None:
         self.clips = list(clips)
         self.scale, self.field, self.settings, self.flips = scale, field, settings, flips
-        self.motions = [load_motion(motion_path(store, clip)) for clip in self.clips]
+        hashes = fingerprints([clip.path for clip in self.clips])
+        self.motions = [load_motion(content_path(store, hashes[clip.path])) for clip in self.clips]
         self.labels = np.array([clip.label for clip in self.clips])
         # I-frames carry no motion: only frames with vectors are drawn.
         self.candidates = [np.flatnonzero(motion.has_motion) for motion in self.motions]
@@ -143,14 +150,16 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         cells = batch["cells"]  # (B, S, gh, gw, 2) or (B, S, K, gh, gw, 2)
         count, segments = cells.shape[:2]
         size = (self.geometry.block, self.geometry.height, self.geometry.width)
+        factors = batch["factor"].repeat_interleave(segments).view(-1, 1, 1, 1)
+        which = batch["flip"].repeat_interleave(segments)
         if self.geometry.way:
             scales = batch["scale"].repeat_interleave(segments)
-            fields = accumulate(cells.flatten(0, 1), *size, scales).float()
+            fields = accumulate(cells.flatten(0, 1), *size, scales).float() * factors
+            fields = transforms.quantise(transforms.flip(fields, which), self.scale.bound)
         else:
-            fields = transforms.expand(cells.flatten(0, 1), *size)
-        fields = fields * batch["factor"].repeat_interleave(segments).view(-1, 1, 1, 1)
-        fields = transforms.flip(fields, batch["flip"].repeat_interleave(segments))
-        fields = transforms.quantise(fields, self.scale.bound)
+            # What is done to each vector alone is done once a block, not once a pixel; the result is the same.
+            grids = transforms.negate_x(cells.flatten(0, 1) * factors, which, axis=-1)
+            fields = transforms.mirror(transforms.expand(transforms.quantise(grids, self.scale.bound), *size), which)
         boxes = batch["box"].repeat_interleave(segments, 0)  # one crop and one flip for all segments of a clip
         return transforms.crop_resize(fields, boxes, self.settings.input_size).unflatten(0, (count, segments))
 

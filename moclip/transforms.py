@@ -52,8 +52,20 @@ def flip(fields: Tensor, which: Tensor) -> Tensor:
 
     In pixel units, before quantising: there the mirror image is exact, and flipping twice changes nothing.
     """
-    mirrored = fields.flip(-1) * torch.tensor([-1.0, 1.0], device=fields.device).view(1, 2, 1, 1)
-    return torch.where(which.view(-1, 1, 1, 1), mirrored, fields)
+    return mirror(negate_x(fields, which, axis=1), which)
+
+
+def negate_x(vectors: Tensor, which: Tensor, axis: int) -> Tensor:
+    """Vectors (N, ...) with x and y along ``axis``; x changes its sign where ``which`` (N,) is True."""
+    shape = [1] * vectors.ndim
+    shape[axis] = 2
+    turned = vectors * torch.tensor([-1.0, 1.0], device=vectors.device).view(shape)
+    return torch.where(which.view(-1, *[1] * (vectors.ndim - 1)), turned, vectors)
+
+
+def mirror(fields: Tensor, which: Tensor) -> Tensor:
+    """The columns of (N, 2, H, W) change sides where ``which`` (N,) is True."""
+    return torch.where(which.view(-1, 1, 1, 1), fields.flip(-1), fields)
 
 
 def quantise(fields: Tensor, bound: float = 20.0) -> Tensor:

@@ -16,6 +16,14 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _never_the_checkout(home):
+    """Tests that set no home of their own keep what they cache out of the checkout, and of the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOCLIP_HOME", str(home))
+        yield
+
+
 @pytest.fixture(scope="session")
 def in_home(home):
     """``MOCLIP_HOME`` set within a ``with`` block, since other tests have homes of their own."""

@@ -105,6 +105,19 @@ def test_list_shows_state_and_reason(moclip_command, tmp_path, monkeypatch):
     assert code == 0 and out == "01_a  to run: not run yet  (A title)\n"
 
 
+def test_who_reads_videos_is_an_override_as_any_other(moclip_command, monkeypatch):
+    from moclip.reproduce import run
+
+    asked = []
+    monkeypatch.setattr(run, "reproduce", lambda profile, overrides, **_: asked.append(overrides))
+    short = ("--workers", "3", "--scheduler", "tcp://a:8786", "-p", "data.seed=5")
+    assert moclip_command("reproduce", *short)[0] == 0
+    long = ("-p", "data.workers=3", "-p", "data.scheduler=tcp://a:8786", "-p", "data.seed=5")
+    assert moclip_command("reproduce", *long)[0] == 0
+    assert asked[0] == asked[1] == {"data": {"workers": 3, "scheduler": "tcp://a:8786", "seed": 5}}
+    assert moclip_command("reproduce")[0] == 0 and asked[2] == {}
+
+
 def test_doctor(moclip_command, monkeypatch):
     monkeypatch.setattr(doctor, "device", lambda: doctor.Finding(True, "a device"))
     monkeypatch.setattr(doctor, "_DECODERS", {"h264": "H.264", "nonsense": "Nonsense"})

@@ -1,6 +1,11 @@
 """Features: computed once, from frozen networks, kept as long as nothing changed."""
 
+import os
+import pickle
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -26,12 +31,15 @@ from moclip.models.encoders import load_encoder
 from moclip.models.encoders.base import Encoder
 from moclip.parallel import ClipsError
 from moclip.video import load_motion, read_frames, read_motion
+from moclip.video.store import VERSION
 
 # --- motion ---------------------------------------------------------------------------------------------------------
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.safetensors")}
+    """Bytes by path; names that begin with a dot are being written."""
+    files = [path for path in folder.rglob("*.safetensors") if not path.name.startswith(".")]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def test_one_and_two_processes_store_the_same_bytes(photos, store, tmp_path):
@@ -50,6 +58,59 @@ def test_a_file_that_is_no_video_is_named_and_the_others_are_kept(photos, tmp_pa
         extract_motion(clips, tmp_path / "store", workers=1)
     assert str(bad.path) in str(caught.value) and [path for path, _ in caught.value.failures] == [bad.path]
     assert [motion_path(tmp_path / "store", clip).is_file() for clip in clips] == [True, False, True]
+
+
+def test_every_bad_clip_is_named_missing_ones_and_copies_too(photos, tmp_path):
+    bad, copy, lost = (replace(photos.clips[0], path=tmp_path / f"{name}.mp4") for name in ("bad", "copy", "lost"))
+    for clip in (bad, copy):
+        clip.path.write_bytes(photos.clips[0].path.read_bytes()[:600])
+    with pytest.raises(ClipsError, match="3 of 4 clips") as caught:
+        extract_motion([lost, bad, photos.clips[1], copy], tmp_path / "store", workers=1)
+    assert [path for path, _ in caught.value.failures] == [bad.path, copy.path, lost.path]
+    assert "No such file" in caught.value.failures[2][1]
+    assert len(contents(tmp_path / "store")) == 1
+
+
+def test_a_store_is_keyed_by_content(photos, tmp_path):
+    """Another name, class and folder: the same motion, read once."""
+    renamed = replace(photos.clips[0], path=tmp_path / "b.mp4", class_name="Other", name="b")
+    shutil.copy(photos.clips[0].path, renamed.path)
+    extract_motion([photos.clips[0], renamed], tmp_path / "store", workers=1)
+    path = motion_path(tmp_path / "store", renamed)
+    assert path == motion_path(tmp_path / "store", photos.clips[0]) and len(contents(tmp_path / "store")) == 1
+    assert path.stem == load_motion(path).source and path.parent.name == path.stem[:2]
+
+
+KILLED = """
+import os, pickle, signal, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from moclip.features import extract_motion
+from moclip.video import store
+write, calls = store.save_file, []
+def killed(arrays, path, facts):
+    calls.append(path)
+    write(arrays, path, facts)
+    if len(calls) == 4:
+        Path(path).write_bytes(Path(path).read_bytes()[:-100])
+        os.kill(os.getpid(), signal.SIGKILL)
+store.save_file = killed
+with ThreadPoolExecutor(1) as executor:
+    extract_motion(pickle.load(sys.stdin.buffer), Path(sys.argv[1]), executor=executor)
+"""
+
+
+def test_what_a_killed_extraction_stored_stays(photos, store, tmp_path):
+    """kill -9 while the fourth of twelve files is half written."""
+    home = os.environ | {"MOCLIP_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "store")]
+    done = subprocess.run(command, input=pickle.dumps(photos.clips), env=home, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    first = {path: (tmp_path / "store" / path).stat().st_mtime_ns for path in contents(tmp_path / "store")}
+    assert len(first) == 3
+    extract_motion(photos.clips, tmp_path / "store", workers=2)
+    assert contents(tmp_path / "store") == contents(store)
+    assert first.items() <= {path: (tmp_path / "store" / path).stat().st_mtime_ns for path in first}.items()
 
 
 def test_what_is_there_is_not_touched(photos, store, tmp_path, monkeypatch):
@@ -76,9 +137,14 @@ def test_a_video_that_changed_is_read_again(photos, tmp_path):
 def test_a_damaged_store_file_is_made_anew(photos, store, tmp_path):
     path = motion_path(tmp_path, photos.clips[0])
     path.parent.mkdir()
-    path.write_bytes(b"half a file")
-    extract_motion(photos.clips[:1], tmp_path, workers=1)
-    assert path.read_bytes() == motion_path(store, photos.clips[0]).read_bytes()
+    good = motion_path(store, photos.clips[0]).read_bytes()
+    cut, turned, older = good[:-20], bytearray(good), good.replace(f'version\\": {VERSION}'.encode(), b'version\\": 1')
+    turned[-30] ^= 1
+    assert older != good
+    for damaged in (b"half a file", b"", cut, bytes(turned), older):
+        path.write_bytes(damaged)
+        extract_motion(photos.clips[:1], tmp_path, workers=1)
+        assert path.read_bytes() == good
 
 
 # --- appearance -----------------------------------------------------------------------------------------------------
@@ -105,7 +171,9 @@ class Colours(Encoder):
 
 
 @pytest.fixture
-def encoder():
+def encoder(tmp_path, monkeypatch):
+    """With a cache of its own."""
+    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "home"))
     return Colours()
 
 
@@ -139,14 +207,17 @@ def test_unchanged_features_are_read(encoder, some, tmp_path):
     assert encoder.seen == 5 and (tmp_path / "features.safetensors").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("change", ["frame", "video", "weights", "order", "fewer", "preprocessing"])
-def test_changed_features_are_computed_again(encoder, some, tmp_path, change):
+CHANGES = {"frame": 5, "video": 1, "weights": 5, "order": 0, "fewer": 0, "preprocessing": 5}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_features_are_computed_again(encoder, some, photos, tmp_path, change, monkeypatch):
     first = compute(encoder, some, tmp_path)
     clips, frame = list(some), "middle"
     if change == "frame":
         frame = "first"
     elif change == "video":
-        shutil.copy(some[4].path, some[0].path)
+        shutil.copy(photos.clips[7].path, some[0].path)
     elif change == "weights":
         encoder.weight.data[1] += 1
     elif change == "order":
@@ -156,7 +227,8 @@ def test_changed_features_are_computed_again(encoder, some, tmp_path, change):
     else:
         encoder._transform = "another"
     second = compute(encoder, clips, tmp_path, frame)
-    assert encoder.seen == 5 + len(clips)
+    assert encoder.seen == 5 + CHANGES[change], "what another call computed is not computed again"
+    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "another"))
     fresh = compute(encoder, clips, tmp_path / "elsewhere", frame)
     np.testing.assert_array_equal(second, fresh)
     if change in ("frame", "video", "weights"):
@@ -165,6 +237,67 @@ def test_changed_features_are_computed_again(encoder, some, tmp_path, change):
         np.testing.assert_allclose(second, first[::-1], rtol=1e-6)
     _, header = load_tensors(tmp_path / "features.safetensors")
     assert header["names"] == [clip.name for clip in clips] and header["frame"] == frame
+
+
+def test_runs_share_what_they_computed(encoder, some, tmp_path):
+    """Another run's artefact, clips with other names and labels, one more clip: only that one is computed."""
+    first = compute(encoder, some[:4], tmp_path)
+    others = [replace(clip, name=f"other {clip.name}", label=0) for clip in some]
+    second = compute(encoder, others, tmp_path / "other run")
+    assert encoder.seen == 5
+    np.testing.assert_array_equal(second[:4], first)
+    _, header = load_tensors(tmp_path / "other run" / "features.safetensors")
+    assert header["names"] == [clip.name for clip in others]
+    assert header["videos"].keys() == set(header["names"]) and len(set(header["videos"].values())) == 5
+
+
+class Killed(BaseException):
+    """Nothing catches it, and nobody is told."""
+
+
+def test_a_killed_extraction_goes_on_where_it_was(encoder, some, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "KEPT_AT_ONCE", 3)  # less than two batches of two: one batch a file
+    whole = compute(encoder, some, tmp_path / "whole")
+    artefact = (tmp_path / "whole" / "features.safetensors").read_bytes()
+    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "another"))
+    with monkeypatch.context() as patch:
+        encode = Colours.encode_image
+
+        def fail(self, images):
+            if self.seen == 4:
+                raise Killed
+            return encode(self, images)
+
+        patch.setattr(Colours, "encode_image", fail)
+        killed = Colours()
+        with pytest.raises(Killed):
+            compute(killed, some, tmp_path / "killed")
+    assert not (tmp_path / "killed" / "features.safetensors").exists()
+    again = Colours()
+    np.testing.assert_array_equal(compute(again, some, tmp_path / "killed"), whole)
+    assert again.seen == 1, "four of five were kept"
+    assert (tmp_path / "killed" / "features.safetensors").read_bytes() == artefact
+
+
+def test_a_damaged_chunk_is_computed_again(encoder, some, tmp_path):
+    whole = compute(encoder, some, tmp_path)
+    (chunk,) = (tmp_path / "home" / "cache" / "appearance").rglob("*.safetensors")
+    chunk.write_bytes(chunk.read_bytes()[:50])
+    (tmp_path / "features.safetensors").unlink()
+    np.testing.assert_array_equal(compute(encoder, some, tmp_path), whole)
+    assert encoder.seen == 10
+
+
+def test_a_clip_without_a_frame_is_named_at_the_end_and_the_others_are_kept(encoder, some, tmp_path):
+    good = some[1].path.read_bytes()
+    some[1].path.write_bytes(good[:600])
+    with pytest.raises(ClipsError, match="1 of 5 clips") as caught:
+        compute(encoder, some, tmp_path)
+    assert [path for path, _ in caught.value.failures] == [some[1].path]
+    assert encoder.seen == 4
+    some[1].path.write_bytes(good)
+    compute(encoder, some, tmp_path)
+    assert encoder.seen == 5
 
 
 def test_the_key_of_clip_s_features_is_the_same_in_every_process(clip_file, some, tmp_path):

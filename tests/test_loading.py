@@ -32,7 +32,9 @@ def make_clips(tmp_path, config):
 
     def make(*motions, scale=None, field="raw", flips=False, **settings):
         clips = [Clip(Path(f"{n}.mp4"), n % 2, "AB"[n % 2], f"g{n}", f"clip {n}") for n in range(len(motions))]
+        clips = [replace(clip, path=tmp_path / clip.path) for clip in clips]
         for clip, motion in zip(clips, motions, strict=True):
+            clip.path.write_text(f"stands for the video {clip.name}")
             save_motion(motion, motion_path(tmp_path, clip), "sha")
         return MotionClips(clips, tmp_path, scale or InputScale(), field, config.mv.model_copy(update=settings), flips)
 
@@ -82,11 +84,22 @@ def test_a_sample_follows_from_seed_epoch_and_index_alone(train, photos, store, 
     assert flips == {True, False}
 
 
-def test_batches_are_the_same_with_and_without_workers(train):
-    here, there = batches(train, 3, workers=0), batches(train, 3, workers=2)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_are_the_same_with_and_without_workers(train, workers):
+    here, there = batches(train, 3, workers=0), batches(train, 3, workers=workers)
     assert len(here) == len(there) == 3  # 8 clips, at most 3 a batch
     assert all(equal(one, two) for one, two in zip(here, there, strict=True))
     assert not all(equal(one, two) for one, two in zip(here, batches(train, 4, workers=0), strict=True))
+
+
+def test_a_sample_asks_the_disk_for_nothing(train, monkeypatch):
+    """Neither hashes nor files: the packed motion is in memory."""
+    expected = train[0, 3]
+    for name in ("builtins.open", "os.stat", "moclip.loading.fingerprints", "moclip.loading.load_motion"):
+        monkeypatch.setattr(name, lambda *arguments, name=name, **_: pytest.fail(f"{name}{arguments}"))
+    sample = train[0, 3]
+    monkeypatch.undo()
+    assert equal(sample, expected)
 
 
 def test_no_flip_where_the_data_set_forbids_it(photos, store, config):
@@ -233,13 +246,18 @@ def test_accumulated_fields_are_those_of_the_reader(make_clips, gop, monkeypatch
     clips = make_clips(*motions, field="accumulated", input_size=16)
     assert clips.geometry == (Geometry(1, 40, 88) if gop == 300 else Geometry(16, 40, 88, gop - 1))
     fields = []
-    monkeypatch.setattr("moclip.transforms.flip", lambda pixels, which: fields.append(pixels) or pixels)
+
+    def seen(pixels, which, axis):
+        fields.append(pixels.movedim(axis, -1))  # (N, H, W, 2)
+        return pixels
+
+    monkeypatch.setattr("moclip.transforms.negate_x", seen)
     clips.to_input(clips.centre_views([1, 0], 3))
     for row in range(6):
         index, segment = 1 - row // 3, row % 3
         frame = clips.candidates[index][len(clips.candidates[index]) * (2 * segment + 1) // 6]
         expected = motions[index].accumulated(int(frame))
-        np.testing.assert_array_equal(fields[0][row].permute(1, 2, 0).numpy(), expected)
+        np.testing.assert_array_equal(fields[0][row].numpy(), expected)
 
 
 def test_accumulated_batches_are_small(photos, store, config):

@@ -310,7 +310,7 @@ def test_what_is_drawn_comes_back_from_artefacts_alone(run, in_home, tmp_path):
     assert {path.parent.name for path in made} == {"figures", "tables"} and len(made) > 30
     for path in made:
         path.unlink()
-    hidden = [run / "checkpoints", run / "features", run / "motion"]
+    hidden = [run / "checkpoints", run / "features", run.parents[1] / "cache" / "motion"]
     patch = in_home()
     try:
         for folder in hidden:

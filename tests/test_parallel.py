@@ -1,5 +1,6 @@
 """Work on many files: processes or any executor, failures at the end, nothing else lost."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,6 +42,33 @@ def test_failures_are_returned_where_they_are_skipped(tmp_path: Path) -> None:
 def test_on_error_is_checked() -> None:
     with pytest.raises(ValueError, match="'raise' or 'skip', not 'ignore'"):
         for_each_file(transcode, [], "test", on_error="ignore")
+
+
+def test_results_arrive_here_and_no_more_is_handed_out_than_can_be_overseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moclip.parallel.UNDER_WAY", 5)
+    jobs = [(tmp_path / f"{n:02}",) for n in range(23)]
+    for (path,) in jobs[:-1]:
+        path.write_bytes(path.name.encode())
+    handed, ended, most = [], {}, []
+    with ThreadPoolExecutor(2) as executor:
+        submit = executor.submit
+        monkeypatch.setattr(executor, "submit", lambda *job: handed.append(job) or submit(*job))
+
+        def done(job: tuple[Path], result: bytes) -> None:
+            most.append(len(handed) - len(ended))
+            ended[job[0]] = result
+
+        failures = for_each_file(Path.read_bytes, jobs, "test", executor=executor, on_error="skip", done=done)
+    assert ended == {path: path.name.encode() for (path,) in jobs[:-1]}
+    assert [path for path, _ in failures] == [jobs[-1][0]]
+    assert max(most) == 5 and len(handed) == 23
+
+
+def test_processes_that_die_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"test: the worker processes died(.|\n)*__main__"):
+        for_each_file(os._exit, [(3,)] * 2000, "test", workers=1)
 
 
 def test_no_jobs_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:

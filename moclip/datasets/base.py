@@ -3,13 +3,14 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from moclip.paths import sha256_file
+from moclip.fingerprints import fingerprints
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,14 @@ def hold_out_groups(train: Sequence[Clip], fraction: float, seed: int) -> tuple[
     return [clip for clip in train if (clip.class_name, clip.group) not in held], val
 
 
-def fingerprint_files(clips: Sequence[Clip]) -> str:
-    """SHA-256 over (name, label, bytes) of every clip: says whether two machines hold the same data set."""
+def fingerprint_files(clips: Sequence[Clip], workers: int | None = None, executor: Executor | str | None = None) -> str:
+    """SHA-256 over (name, label, bytes) of every clip: says whether two machines hold the same data set.
+
+    ``workers`` and ``executor`` are those of `moclip.fingerprints.fingerprints`.
+    """
     digest = hashlib.sha256()
+    hashes = fingerprints([clip.path for clip in clips], workers, executor)
     for clip in sorted(clips, key=lambda clip: clip.name):
         digest.update(f"{clip.name}\0{clip.label}\0".encode())
-        digest.update(bytes.fromhex(sha256_file(clip.path)))
+        digest.update(bytes.fromhex(hashes[clip.path]))
     return digest.hexdigest()[:16]

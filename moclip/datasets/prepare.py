@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def _from_disk(settings: Data) -> VideoDataset:
     dataset = _as_shipped(settings)
     if not settings.reencode:
         return dataset
-    return reencode(dataset, reencoded_dir(settings), settings.workers)
+    return reencode(dataset, reencoded_dir(settings), settings.workers, settings.scheduler)
 
 
 def _as_shipped(settings: Data) -> VideoDataset:
@@ -100,7 +101,9 @@ def reencoded_dir(settings: Data) -> Path:
     return data_dir() / "reencoded" / f"{settings.name}-{origin}"
 
 
-def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) -> VideoDataset:
+def reencode(
+    dataset: VideoDataset, folder: Path, workers: int | None = None, executor: Executor | str | None = None
+) -> VideoDataset:
     """The same data set with every clip re-encoded into CoViAR's format (340 x 256, MPEG-4, GOP 12, no B-frames).
 
     Streams as they are shipped may tell classes apart by their encoder's settings (UCF101's do); re-encoded one way
@@ -114,8 +117,8 @@ def reencode(dataset: VideoDataset, folder: Path, workers: int | None = None) ->
             for leftover in folder.glob(f"*/.*{SUFFIX}"):
                 leftover.unlink()
             todo = [pair for pair in pairs if not _is_current(*pair)]
-            for_each_file(_reencode, todo, "re-encoding", workers)
-    return replace(result, fingerprint=fingerprint_files(result.clips))
+            for_each_file(_reencode, todo, "re-encoding", workers, executor)
+    return replace(result, fingerprint=fingerprint_files(result.clips, workers, executor))
 
 
 def in_folder(dataset: VideoDataset, folder: Path) -> VideoDataset:

@@ -24,7 +24,7 @@ from moclip.reproduce import closure
 from moclip.reproduce.stages import Stage, StageError, matches
 
 KEYED_PACKAGES = ("torch", "timm", "av", "numpy")
-NOT_KEYED = {("data", "workers")}  # changes how fast, never what
+NOT_KEYED = {("data", "workers"), ("data", "scheduler")}  # change how fast, never what
 # The user's own files: a stage that reads the section is keyed by what lies there. Generated data are made by a stage.
 USERS_FILES = (("data", "root"), ("data", "annotation_path"), ("figures", "video"))
 PUBLISHED = ("tables/", "figures/")  # folders of what the reader sees

@@ -144,10 +144,10 @@ def load_motion(path: Path | str, compat: str | None = None) -> Motion:
         raise VideoError(path, str(error)) from error
 
 
-def is_stored(video: Path | str, path: Path | str) -> bool:
-    """True where ``path`` holds the motion of this very file, byte for byte."""
+def is_stored(source: str, path: Path | str) -> bool:
+    """True where ``path`` holds, undamaged, the motion of the video with this SHA-256."""
     try:
-        return Path(path).is_file() and load_motion(path).source == sha256_file(video)
+        return Path(path).is_file() and load_motion(path).source == source
     except VideoError:  # damaged, or of another version: not this video's motion
         return False
 

@@ -131,7 +131,7 @@ def test_a_config_section_reruns_only_its_dependants(world):
     assert world.reasons() == {"01_read": (), "02_train": ("config mv.epochs changed (1 -> 7)",), "03_alone": ()}
     world.overrides = {"data": {"seed": 5}}
     assert [name for name, why in world.reasons().items() if why] == ["01_read"]
-    world.overrides = {"data": {"workers": 2}, "device": "cpu"}
+    world.overrides = {"data": {"workers": 2, "scheduler": "tcp://127.0.0.1:8786"}, "device": "cpu"}
     assert not any(world.reasons().values()), "how fast is no part of what"
 
 

@@ -113,8 +113,8 @@ def test_straight_to_disk_gives_the_same_bytes(golden, tmp_path, name):
     store_motion(golden / name, tmp_path / "1.safetensors")
     save_motion(read_motion(golden / name), tmp_path / "2.safetensors", sha256_file(golden / name))
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
-    assert is_stored(golden / name, tmp_path / "1.safetensors")
-    assert not is_stored(golden / "objs_ilace.m4v", tmp_path / "1.safetensors")
+    assert is_stored(sha256_file(golden / name), tmp_path / "1.safetensors")
+    assert not is_stored(sha256_file(golden / "objs_ilace.m4v"), tmp_path / "1.safetensors")
 
 
 def test_others_can_open_it(tmp_path, motion):

@@ -1,0 +1,263 @@
+"""Training samples a second: from the motion store, and from the videos themselves as the published loaders do it.
+
+    python benchmarks/loading.py OUT
+
+On real clips in CoViAR's format (``MOCLIP_UCF101_ROOT``) and on generated ones. All contenders draw the same segments,
+crops and flips; that they make the same tensors is checked before anything is timed. The other ways open the file anew
+for each segment and decode: from its start, or (kinder, what CoViAR's loader does) from the segment's I-frame on, with
+all before it parsed and not decoded; the field is then added up by our own kernel. They take turns, round after round,
+in one process and with one thread; a ratio is taken within a round, and the median over the rounds is reported with the
+smallest and the largest. ``loader`` is what a loader's process does, up to what goes to the device; ``input`` goes on
+to the network's input, on the CPU. The two do not end alike: from the store come int16 cells, which the device expands
+and, where the field is accumulated, adds up; from the videos come whole fields. ``OUT`` gets ``loading.csv`` and
+``loading.md``.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+import torch
+from av.codec.context import Flags2
+from torch import Tensor
+
+from moclip import transforms
+from moclip.config import load_config
+from moclip.datasets import load_dataset
+from moclip.datasets.base import Clip
+from moclip.features import extract_motion
+from moclip.fingerprints import fingerprints
+from moclip.loading import MotionClips, content_path
+from moclip.progress import track
+from moclip.sampling import random_segments
+from moclip.video import read_fields, transcode
+from moclip.video.fields import Accumulator
+
+STORE, START, GOP = "store", "video, from its start", "video, from the I-frame"
+AIM = 10
+CELL = 8  # the finest block of MPEG-4
+
+
+# --- the other ways -------------------------------------------------------------------------------------------------
+
+
+def from_start(path: Path, t: int, field: str) -> np.ndarray:
+    """A field in pixels, float32 (H, W, 2): open, decode up to the frame (nothing but vectors, by our reader)."""
+    return read_fields(path, [t], field)[0]
+
+
+def from_i_frame(path: Path, t: int, field: str) -> np.ndarray:
+    """The same, with nothing decoded before the segment's I-frame."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        stream.codec_context.flags2 |= Flags2.export_mvs
+        packets, start = [], 0
+        for packet in container.demux(stream):
+            read = start + len(packets)
+            if read > t + 1 or (read > t and packet.is_keyframe):  # one more, as the decoder may hold a frame back
+                break
+            if packet.is_keyframe:
+                packets, start = [], start + len(packets)
+            packets.append(packet)
+        frames = [frame for packet in packets for frame in stream.codec_context.decode(packet)]
+        frames += stream.codec_context.decode(None) if len(frames) <= t - start else []
+    way = frames[1 : t - start + 1] if field == "accumulated" else [frames[t - start]]
+    size = frames[0].height, frames[0].width
+    painted = [paint(frame, *size) for frame in way]
+    scale = max((scale for _, scale in painted), default=1)
+    grids = np.stack([grid for grid, _ in painted])
+    if field == "raw":
+        whole = grids[0].repeat(CELL, 0).repeat(CELL, 1)[: size[0], : size[1]]
+        return whole.astype(np.float32) / np.float32(scale)
+    adding = Accumulator(*size, CELL, scale, len(grids), coviar=False)
+    adding.restart()
+    adding.advance(grids)
+    return adding.pixels()
+
+
+def paint(frame: av.VideoFrame, height: int, width: int) -> tuple[np.ndarray, int]:
+    """A frame's vectors on cells of 8 pixels, int16 (gh, gw, 2), destination minus source; and their units a pixel."""
+    grid = np.zeros((-(-height // CELL) + 1, -(-width // CELL) + 1, 2), np.int16)  # a block may reach over the edge
+    found = frame.side_data.get("MOTION_VECTORS")
+    vectors = found.to_ndarray() if found is not None else []
+    scale = 1
+    if len(vectors):
+        scale = int(vectors["motion_scale"][0])
+        rows, columns = (
+            (vectors[f"dst_{axis}"] - vectors[side] // 2) // CELL for axis, side in (("y", "h"), ("x", "w"))
+        )
+        values = -np.stack([vectors["motion_x"], vectors["motion_y"]], axis=1)
+        for down in range(2):
+            for across in range(2):
+                covers = (vectors["h"] > CELL * down) & (vectors["w"] > CELL * across)
+                grid[rows[covers] + down, columns[covers] + across] = values[covers]
+    return grid[:-1, :-1], scale
+
+
+# --- samples --------------------------------------------------------------------------------------------------------
+
+
+def stored(clips: MotionClips, epoch: int, indices: list[int]) -> dict[str, Tensor]:
+    return torch.utils.data.default_collate([clips[epoch, index] for index in indices])  # type: ignore[no-any-return]
+
+
+def opened(
+    clips: MotionClips, epoch: int, indices: list[int], read: Callable[[Path, int, str], np.ndarray]
+) -> dict[str, Tensor]:
+    """The same samples from the videos: fields float32 (B, S, H, W, 2) with ``box`` and ``flip``."""
+    samples = []
+    height, width = clips.geometry.height, clips.geometry.width
+    for index in indices:
+        rng = np.random.default_rng([clips.settings.seed, epoch, index])  # as `MotionClips` draws
+        frames = clips.candidates[index]
+        chosen = frames[random_segments(len(frames), clips.settings.segments, rng)]
+        fields = np.stack([read(clips.clips[index].path, int(t), clips.field) for t in chosen])
+        box = transforms.random_box(height, width, clips.settings.train_scales, rng)
+        samples.append({"fields": fields, "box": box, "flip": bool(clips.flips and rng.random() < 0.5)})
+    return torch.utils.data.default_collate(samples)  # type: ignore[no-any-return]
+
+
+def to_input(clips: MotionClips, batch: dict[str, Tensor]) -> Tensor:
+    """Fields of the videos to network input, by the same functions as `MotionClips.to_input`: (B, S, 2, size, size)."""
+    count, segments = batch["fields"].shape[:2]
+    fields = batch["fields"].flatten(0, 1).permute(0, 3, 1, 2)
+    fields = transforms.flip(fields, batch["flip"].repeat_interleave(segments))
+    fields = transforms.quantise(fields, clips.scale.bound)
+    boxes = batch["box"].repeat_interleave(segments, 0)
+    return transforms.crop_resize(fields, boxes, clips.settings.input_size).unflatten(0, (count, segments))
+
+
+def check(clips: MotionClips) -> None:
+    """All ways make the same tensors."""
+    indices = list(range(len(clips)))
+    ours = clips.to_input(stored(clips, 0, indices))
+    for read in (from_start, from_i_frame):
+        theirs = to_input(clips, opened(clips, 0, indices, read))
+        if (worst := (ours - theirs).abs().max().item()) > 1e-5:
+            raise SystemExit(f"{read.__name__}, {clips.field}: other tensors, {worst:.3g} apart")
+
+
+# --- clips ----------------------------------------------------------------------------------------------------------
+
+
+def real(folder: Path, per_class: int) -> list[Clip]:
+    """Some real clips of every class in CoViAR's format."""
+    root = os.environ.get("MOCLIP_UCF101_ROOT")
+    found = []
+    for place in sorted(path for path in Path(root).rglob("*") if path.is_dir()) if root else []:
+        for path in sorted(place.glob("*.avi"))[:per_class]:
+            transcode(path, folder / f"{path.stem}.m4v")
+            found.append(Clip(folder / f"{path.stem}.m4v", 0, "any", path.stem, path.stem))
+    return found
+
+
+def generated(folder: Path) -> list[Clip]:
+    classes = ["CatLeft", "CatRecede", "CoinsDown", "AstronautRight"]
+    made = load_dataset("moving_photos", design="mixed", root=folder, train_groups=2, test_groups=1, classes=classes)
+    return list(made.train)
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+def measure(clips: MotionClips, kind: str, rounds: int) -> list[dict[str, object]]:
+    """A row a contender and unit of work."""
+    indices = list(range(len(clips)))
+    loaders: dict[str, Callable[[int], dict[str, Tensor]]] = {
+        STORE: lambda epoch: stored(clips, epoch, indices),
+        START: lambda epoch: opened(clips, epoch, indices, from_start),
+        GOP: lambda epoch: opened(clips, epoch, indices, from_i_frame),
+    }
+    names = list(loaders)
+    taken: dict[tuple[str, str], list[tuple[float, float]]] = {(n, w): [] for n in names for w in ("loader", "input")}
+    for turn in track(range(rounds + 1), f"{kind}, {clips.field}"):
+        for name in names[turn % 3 :] + names[: turn % 3]:
+            start = np.array([time.perf_counter(), time.process_time()])
+            batch = loaders[name](turn)
+            middle = np.array([time.perf_counter(), time.process_time()])
+            if name == STORE:
+                clips.to_input(batch)
+            else:
+                to_input(clips, batch)
+            end = np.array([time.perf_counter(), time.process_time()])
+            taken[name, "loader"].append(tuple(middle - start))
+            taken[name, "input"].append(tuple(end - start))
+    rows = []
+    for (name, work), pairs in taken.items():
+        seconds, ours = np.array(pairs[1:]), np.array(taken[STORE, work][1:])  # (rounds, 2); the first warms up
+        row: dict[str, object] = {"clips": kind, "field": clips.field, "work": work, "contender": name, "n": len(clips)}
+        values = {"samples a second": len(clips) / seconds[:, 0], "store is faster by": seconds[:, 0] / ours[:, 0]}
+        values["cpu: by"] = seconds[:, 1] / ours[:, 1]
+        for what, found in values.items():
+            row[what] = f"{np.median(found):.1f} ({found.min():.1f} - {found.max():.1f})"
+        rows.append(row | {"ratio": float(np.median(values["store is faster by"]))})
+    return rows
+
+
+def share(clips: list[Clip], store: Path) -> str:
+    """Size of the store."""
+    hashes = fingerprints([clip.path for clip in clips])
+    kept = sum(content_path(store, value).stat().st_size for value in hashes.values())
+    videos = sum(path.stat().st_size for path in hashes)
+    return f"{kept / 1e6:.2f} MB for {videos / 1e6:.2f} MB of video: {100 * kept / videos:.1f} %"
+
+
+def machine() -> str:
+    names = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return (
+        f"{names[0] if names else platform.processor()}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; "
+        f"Python {platform.python_version()}, torch {torch.__version__}, PyAV {av.__version__}, numpy {np.__version__}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder for loading.csv and loading.md")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, after one to warm up (default: 5)")
+    parser.add_argument("--clips", type=int, default=3, help="real clips a class (default: 3)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    rows, sizes = [], []
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["MOCLIP_HOME"] = name
+        folder = Path(name)
+        sources = {"real, CoViAR's format": real(folder, arguments.clips), "generated": generated(folder / "photos")}
+        for kind, members in sources.items():
+            if not members:
+                continue
+            extract_motion(members, folder / "store", workers=1)
+            sizes.append(f"Store, {kind}: {share(members, folder / 'store')}.")
+            for field in ("raw", "accumulated"):
+                overrides = {"motion.field": field, "data.root": name, "data.annotation_path": name}
+                config = load_config("ucf101", overrides)
+                clips = MotionClips.from_config(members, folder / "store", config, flips=True)
+                check(clips)
+                rows += measure(clips, kind, arguments.rounds)
+    table = pd.DataFrame(rows)
+    table.to_csv(arguments.out / "loading.csv", index=False, float_format="%.5g")
+    others = table[table["contender"] != STORE]
+    ratios = {work: rows_of["ratio"] for work, rows_of in others.groupby("work", sort=False)}
+    met = "; ".join(f"{work}, met in {(found >= AIM).sum()} of {len(found)} rows" for work, found in ratios.items())
+    goal = f"Goal, {AIM} times: {met}."
+    head = (
+        f"{arguments.rounds} rounds; a sample is {clips.settings.segments} segments at {clips.settings.input_size} px."
+    )
+    shown = table.drop(columns="ratio").to_markdown(index=False)
+    text = "\n\n".join(["# Loading training samples", machine(), head, goal, *sizes, shown]) + "\n"
+    (arguments.out / "loading.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
