@@ -8,7 +8,7 @@ import typer
 from moclip import __version__
 from moclip.commands import data
 from moclip.commands.options import Override, Profile, overrides_of
-from moclip.config import ConfigError, load_config
+from moclip.config import ConfigError, load_config, merge
 from moclip.errors import MoclipError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
