@@ -25,7 +25,7 @@ def test_files_come_out_and_stay(tmp_path: Path, kind: str, make_archive) -> Non
     assert (target / "three").read_bytes() == b"!", "of the right size, so that it stayed"
 
 
-@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "A/../../evil", "..\\evil", "C:\\evil", "A/.."])
+@pytest.mark.parametrize("name", ["../evil", "/evil", "A/../../evil", "..\\evil", "C:\\evil", "A/.."])
 @pytest.mark.parametrize("kind", ["zip", "rar"])
 def test_nothing_leaves_the_folder(tmp_path: Path, name: str, kind: str, make_archive) -> None:
     archive = make_archive[kind](tmp_path / "x.archive", {"good.avi": b"good", name: b"evil"})
