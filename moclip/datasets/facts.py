@@ -1,18 +1,17 @@
 """What a clip's file is: opened, decoded to its end, counted, fingerprinted. Kept by content: it is done once."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from moclip.artefacts import load_json, save_json
 from moclip.datasets.base import Clip
-from moclip.parallel import ClipsError, for_each_file
-from moclip.paths import cache_dir, sha256_file
+from moclip.fingerprints import hash_files
+from moclip.parallel import for_each_file
+from moclip.paths import cache_dir
 from moclip.video import VideoError, probe, read_frames, read_motion
 
 VERSION = 1  # of what is kept; raise it when a number is computed in another way
@@ -114,24 +113,15 @@ def facts_of(clips: Sequence[Clip], workers: int | None = None) -> tuple[dict[st
     -------
     (facts, problems) : by clip name; a clip is in one of the two.
     """
-    failures: list[tuple[Path, str]] = []
-    kept = cache_dir() / "facts" / f"v{VERSION}"
-    with TemporaryDirectory() as folder:
-        answers = {clip.name: Path(folder) / f"{number}.json" for number, clip in enumerate(clips)}
-        jobs = [(clip.path, answers[clip.name], kept) for clip in clips]
-        try:
-            for_each_file(_answer, jobs, "reading clips", workers)
-        except ClipsError as error:
-            failures = error.failures
-        facts = {name: Facts(**load_json(answer)) for name, answer in answers.items() if answer.is_file()}
-    reasons = {str(path): reason.replace(f"{path}: ", "") for path, reason in failures}
-    return facts, {clip.name: reasons[str(clip.path)] for clip in clips if clip.name not in facts}
+    hashes, failures = hash_files([clip.path for clip in clips], workers)
+    folder = cache_dir() / "facts" / f"v{VERSION}"
+    kept = {path: folder / sha[:2] / f"{sha}.json" for path, sha in hashes.items()}
+    jobs = [(path, hashes[path], target) for path, target in kept.items() if not target.is_file()]
+    failures += for_each_file(_keep_facts, jobs, "reading clips", workers, on_error="skip")
+    reasons = {path: reason.replace(f"{path}: ", "") for path, reason in failures}
+    facts = {clip.name: Facts(**load_json(kept[clip.path])) for clip in clips if clip.path not in reasons}
+    return facts, {clip.name: reasons[clip.path] for clip in clips if clip.path in reasons}
 
 
-def _answer(path: Path, answer: Path, cache: Path) -> None:
-    """Write a clip's facts to ``answer``, and into the cache where they are new."""
-    sha = sha256_file(path)
-    kept = cache / sha[:2] / f"{sha}.json"
-    if not kept.is_file():
-        save_json(kept, asdict(read_facts(path, sha)))
-    shutil.copyfile(kept, answer)
+def _keep_facts(path: Path, sha: str, target: Path) -> None:
+    save_json(target, asdict(read_facts(path, sha)))
