@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from scipy.special import softmax
 
 from moclip.paths import atomic_path
 
@@ -84,8 +85,7 @@ def save_predictions(
     scores = np.asarray(scores, np.float32)
     if scores.shape != (len(names), len(classes)) or not np.isfinite(scores).all():
         raise ValueError(f"{system}: scores of shape {scores.shape} for {len(names)} clips and {len(classes)} classes")
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    probabilities = softmax(scores, axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]  # (N, 5)
     rows = pd.DataFrame({"video": names, "group": groups, "class_name": targets})
     rows["pred"] = [classes[column] for column in best[:, 0]]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from moclip.report import metrics
 
@@ -19,8 +20,7 @@ def margins(scores: np.ndarray, names: list[str], classes: list[str], truth: dic
     scores, names, classes : `moclip.artefacts.load_scores`.
     truth : video name -> class name.
     """
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)  # (N, C)
+    probabilities = softmax(scores, axis=1)  # (N, C)
     own = np.array([classes.index(truth[name]) for name in names])
     rows = np.arange(len(names))
     true = probabilities[rows, own]
