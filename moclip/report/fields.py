@@ -166,20 +166,19 @@ def three_views(axes: Sequence[Axes], frame: np.ndarray, motion: "Motion", t: in
     Parameters
     ----------
     axes : three. frame : uint8 (H, W, 3), frame ``t`` of the video that ``motion`` was read from.
-
     """
     raw = motion.raw(t)
     farthest = max(np.hypot(raw[..., 0], raw[..., 1]).max(), 1)
     magnify = motion.block * min(1.25 / reach(raw), 4 / farthest)  # most are a block long, none above four
     quiver(axes[0], frame, raw, motion.block, magnify)
     axes[0].set_title(f"frame {t} ({motion.types[t]}), arrows {magnify:.1f} times")
+    shown = {"raw": raw}
     if "B" in motion.types:
         axes[2].text(0.5, 0.5, "no sum over\nB-frames", ha="center", va="center", fontsize=7)
         axes[2].set_axis_off()
-    for place, field, name in (
-        (axes[1], raw, "raw"),
-        *([] if "B" in motion.types else [(axes[2], motion.accumulated(t), "accumulated")]),
-    ):
+    else:
+        shown["accumulated"] = motion.accumulated(t)
+    for place, (name, field) in zip(axes[1:], shown.items(), strict=False):
         _field(place, field, reach(field))
         place.set_title(f"{name}, colours to {reach(field):.1f} px")
 

@@ -2,10 +2,6 @@
 
 import dataclasses
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -15,13 +11,6 @@ from matplotlib.quiver import Quiver
 
 from moclip.report import fields, plots
 from moclip.video import Motion
-
-
-@pytest.fixture
-def axes():
-    figure, axes = plt.subplots()
-    yield axes
-    plt.close(figure)
 
 
 @pytest.fixture

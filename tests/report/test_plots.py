@@ -8,9 +8,6 @@ import zlib
 from itertools import pairwise
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -19,14 +16,6 @@ import pytest
 from IPython.core.formatters import format_display_data
 
 from moclip.report import plots
-
-
-@pytest.fixture
-def axes():
-    figure, axes = plt.subplots()
-    yield axes
-    plt.close(figure)
-
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
