@@ -97,6 +97,16 @@ class Motion(Section):
     bound: PositiveFloat = Field(20.0, description="displacement that maps to the end of the 8-bit range")
 
 
+class LrMultipliers(Section):
+    """Factors on the learning rate by part of the motion network."""
+
+    classifier: PositiveFloat = 1.0
+    stem: PositiveFloat = Field(
+        1.0, description="data_bn and the first convolution, which see motion for the first time"
+    )
+    rest: PositiveFloat = 1.0
+
+
 class MV(Section):
     """The motion network and its training."""
 
@@ -109,14 +119,32 @@ class MV(Section):
     train_scales: tuple[float, ...] = Field(
         (1.0, 0.875, 0.75), description="multi-scale crops, shares of the shorter side"
     )
+    resize: Literal["keep", "squeeze"] = Field(
+        "keep", description="keep: crops are shares of the frame; squeeze: the frame is made 256x256 first"
+    )
+    flip: Literal["exact", "reference"] = Field(
+        "exact", description="mirror in pixels; or in 8 bit as 255 - x, which moves zero motion to 127"
+    )
+    sampling: Literal["tsn", "reference"] = Field(
+        "tsn", description="segments of the frames with vectors; or of all frames, with the published code's offsets"
+    )
+    short_clips: Literal["keep", "drop"] = Field(
+        "keep", description="drop: clips of no more frames than segments are left out, as the published code does"
+    )
     segments: PositiveInt = Field(3, description="segments a clip in training")
     views: PositiveInt = Field(32, description="segments a clip in testing")
+    crops: Literal[1, 3, 10] = Field(1, description="crops a segment in testing; 10: corners and centre, each mirrored")
     average: Literal["softmax", "logit"] = Field("softmax", description="what is averaged over views for MV-only")
+    select: Literal["last", "val", "test"] = Field(
+        "last", description="which epoch is kept: the last, or the best on validation clips, or on the TEST clips"
+    )
     epochs: PositiveInt = 200
     schedule: Literal["step", "one_cycle"] = Field("step", description="step: x0.1 at each milestone")
     milestones: tuple[int, ...] = (80, 160)
     lr: PositiveFloat
+    lr_multipliers: LrMultipliers = LrMultipliers()  # type: ignore[call-arg]
     weight_decay: float = Field(1e-4, ge=0)
+    decay_all: bool = Field(True, description="false: biases and BatchNorm take no weight decay")
     batch_size: PositiveInt
     seed: int = 0
 
@@ -141,7 +169,22 @@ class Fusion(Section):
         description="drawn: new segments and crops every epoch; cached: drawn from a fixed pool of centre-crop views",
     )
     train_views: PositiveInt = Field(32, description="size of that pool")
+    statistics: Literal["frozen", "drifting"] = Field(
+        "frozen", description="drifting: the motion network's BatchNorm goes on learning while the head is trained"
+    )
+    test_flip: Literal["none", "random"] = Field("none", description="random: half of the test views are mirrored")
+    select: Literal["last", "val", "test"] = Field("last", description="which epoch is kept, as mv.select")
     seeds: tuple[int, ...] = (0, 1, 2)
+
+
+class Training(Section):
+    """How networks are trained on the machine at hand; no part of the protocol but for ``accumulate``."""
+
+    devices: PositiveInt = Field(1, description="processes that train together (DDP), each with a device of its own")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accumulate: PositiveInt = Field(1, description="batches whose gradients are added up before a step")
+    channels_last: bool = False
+    workers: int = Field(0, ge=0, description="processes that load batches; 0: the training process itself")
 
 
 class Timing(Section):
@@ -184,6 +227,7 @@ class Config(Section):
     motion: Motion = Motion()  # type: ignore[call-arg]
     mv: MV
     fusion: Fusion = Fusion()  # type: ignore[call-arg]
+    training: Training = Training()  # type: ignore[call-arg]
     timing: Timing = Timing()  # type: ignore[call-arg]
     report: Report = Report()  # type: ignore[call-arg]
     figures: Figures = Figures()  # type: ignore[call-arg]
