@@ -126,13 +126,13 @@ def opened(
 
 
 def to_input(clips: MotionClips, batch: dict[str, Tensor]) -> Tensor:
-    """Fields of the videos to network input, by the same functions as `MotionClips.to_input`: (B, S, 2, size, size)."""
-    count, segments = batch["fields"].shape[:2]
-    fields = batch["fields"].flatten(0, 1).permute(0, 3, 1, 2)
-    fields = transforms.flip(fields, batch["flip"].repeat_interleave(segments))
-    fields = transforms.quantise(fields, clips.scale.bound)
-    boxes = batch["box"].repeat_interleave(segments, 0)
-    return transforms.crop_resize(fields, boxes, clips.settings.input_size).unflatten(0, (count, segments))
+    """Fields of the videos to network input, as `MotionClips.to_input` makes it of cells: (B, S, 2, size, size)."""
+    count, segments, height, width, _ = batch["fields"].shape
+    fields = batch["fields"].flatten(0, 1)
+    flips, boxes = (batch[name].repeat_interleave(segments, 0) for name in ("flip", "box"))
+    size, bound = clips.settings.input_size, clips.scale.bound
+    inputs = transforms.to_input(fields, torch.ones(len(fields)), flips, boxes, bound, size, 1, height, width)
+    return inputs.unflatten(0, (count, segments))
 
 
 def check(clips: MotionClips) -> None:

@@ -47,6 +47,9 @@ class Data(Section):
         None, description="mirror clips in training; unset, what the data set says of itself"
     )
     allow_partial: bool = Field(False, description="go on where listed files are missing; they are reported")
+    on_error: Literal["raise", "skip"] = Field(
+        "raise", description="where clips cannot be read: stop, or leave them out; they are counted and reported"
+    )
     reencode: bool = Field(False, description="re-encode all clips one way (CoViAR's format) before reading motion")
     designs: dict[Literal["mixed", "independent"], Groups] = Field(
         default_factory=dict, description="MovingPhotos: which designs, and how many groups; the first is the main one"

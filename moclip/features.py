@@ -14,7 +14,7 @@ from torch import Tensor
 
 from moclip.artefacts import load_tensors, save_tensors
 from moclip.chunks import add_rows, read_rows
-from moclip.datasets.base import Clip
+from moclip.datasets.base import REMEDY, Clip
 from moclip.fingerprints import fingerprints, hash_files
 from moclip.loading import MotionClips, content_path
 from moclip.models.encoders import Encoder, Preprocess
@@ -63,7 +63,7 @@ def extract_motion(
         if (read := videos.get(target)) in reasons:
             failures.append((path, reasons[read]))
     if failures:
-        raise ClipsError(sorted(failures), len({clip.path for clip in clips}))
+        raise ClipsError(sorted(failures), len({clip.path for clip in clips}), REMEDY)
 
 
 @torch.no_grad()
@@ -138,7 +138,7 @@ def _encode(
             rows |= unkept
             unkept = {}
     if failures:
-        raise ClipsError(sorted(failures), len(paths))
+        raise ClipsError(sorted(failures), len(paths), REMEDY)
     return rows
 
 

@@ -20,9 +20,11 @@ from moclip.config import MV, Config
 from moclip.datasets.base import Clip
 from moclip.fingerprints import fingerprints
 from moclip.transforms import InputScale
-from moclip.video import load_motion
+from moclip.video import Motion, load_motion
 from moclip.video.blocks import refine
 from moclip.video.store import SUFFIX
+
+IN_MEMORY = 20_000  # clips, about 1 GB: all of UCF101. The others of a larger set are read whenever they are asked for
 
 
 def content_path(store: Path, fingerprint: str) -> Path:
@@ -49,7 +51,7 @@ class Geometry:
 
 
 class MotionClips(Dataset):  # type: ignore[type-arg]
-    """Clips with their motion in memory, packed as on disk (20 to 90 kB for a clip of UCF101).
+    """Clips with their motion, packed as on disk (20 to 90 kB for a clip of UCF101), up to `IN_MEMORY` in memory.
 
     Parameters
     ----------
@@ -65,14 +67,11 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         self.clips = list(clips)
         self.scale, self.field, self.settings, self.flips = scale, field, settings, flips
         hashes = fingerprints([clip.path for clip in self.clips])
-        self.motions = [load_motion(content_path(store, hashes[clip.path])) for clip in self.clips]
+        self.paths = [content_path(store, hashes[clip.path]) for clip in self.clips]
+        self.kept = [load_motion(path) for path in self.paths[:IN_MEMORY]]
         self.labels = np.array([clip.label for clip in self.clips])
-        # I-frames carry no motion: only frames with vectors are drawn.
-        self.candidates = [np.flatnonzero(motion.has_motion) for motion in self.motions]
-        for clip, candidates in zip(self.clips, self.candidates, strict=True):
-            if len(candidates) == 0:
-                raise ValueError(f"{clip.path}: no frame carries motion; a single frame, or a still cut of I-frames?")
-        self.geometry = self._geometry()
+        self.candidates: list[np.ndarray] = []
+        self.geometry = self._look_through()
 
     @classmethod
     def from_config(cls, clips: Sequence[Clip], store: Path, config: Config, flips: bool) -> "MotionClips":
@@ -83,12 +82,16 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.clips)
 
+    def motion(self, index: int) -> Motion:
+        """The motion of a clip; nothing of it is unpacked."""
+        return self.kept[index] if index < len(self.kept) else load_motion(self.paths[index])
+
     def cells(self, index: int, frames: np.ndarray) -> np.ndarray:
         """Motion of some frames of a clip, in its own units (`factor`): int16 (S, gh, gw, 2).
 
         For accumulated fields (S, K, gh, gw, 2): all frames since the I-frame, behind as many zeros as are missing.
         """
-        motion, geometry = self.motions[index], self.geometry
+        motion, geometry = self.motion(index), self.geometry
         fit = (motion.block, geometry.block, geometry.height, geometry.width)
         if self.field == "raw":
             return refine(motion.cells(frames), *fit)
@@ -103,7 +106,7 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
 
     def factor(self, index: int) -> np.float32:
         """Network units a stored unit of this clip."""
-        motion = self.motions[index]
+        motion = self.motion(index)
         return np.float32(self.scale.factor(motion.width, motion.fps) / motion.scale)
 
     def __getitem__(self, key: tuple[int, ...]) -> dict[str, Any]:
@@ -125,7 +128,7 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         return {
             "cells": self.cells(index, self.candidates[index][chosen]),
             "factor": self.factor(index),
-            "scale": self.motions[index].scale,
+            "scale": self.motion(index).scale,
             "box": transforms.random_box(self.geometry.height, self.geometry.width, self.settings.train_scales, rng),
             "flip": bool(self.flips and rng.random() < 0.5),
             "label": int(self.labels[index]),
@@ -140,7 +143,7 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         return {
             "cells": torch.from_numpy(np.stack([self.cells(*pair) for pair in zip(indices, frames, strict=True)])),
             "factor": torch.from_numpy(np.stack([self.factor(index) for index in indices])),
-            "scale": torch.tensor([self.motions[index].scale for index in indices]),
+            "scale": torch.tensor([self.motion(index).scale for index in indices]),
             "box": torch.from_numpy(box).expand(len(frames), 4),
             "flip": torch.zeros(len(frames), dtype=torch.bool),
         }
@@ -149,24 +152,23 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         """A batch to network input, on the batch's device: (B, S, 2, size, size) in [-0.5, 0.5]."""
         cells = batch["cells"]  # (B, S, gh, gw, 2) or (B, S, K, gh, gw, 2)
         count, segments = cells.shape[:2]
-        size = (self.geometry.block, self.geometry.height, self.geometry.width)
-        factors = batch["factor"].repeat_interleave(segments).view(-1, 1, 1, 1)
-        which = batch["flip"].repeat_interleave(segments)
+        vectors = cells.flatten(0, 1)
+        block, height, width = self.geometry.block, self.geometry.height, self.geometry.width
+        # One crop and one flip for all segments of a clip.
+        names = ("factor", "scale", "flip", "box")
+        factors, scales, flips, boxes = (batch[name].repeat_interleave(segments, 0) for name in names)
         if self.geometry.way:
-            scales = batch["scale"].repeat_interleave(segments)
-            fields = accumulate(cells.flatten(0, 1), *size, scales).float() * factors
-            fields = transforms.quantise(transforms.flip(fields, which), self.scale.bound)
-        else:
-            # What is done to each vector alone is done once a block, not once a pixel; the result is the same.
-            grids = transforms.negate_x(cells.flatten(0, 1) * factors, which, axis=-1)
-            fields = transforms.mirror(transforms.expand(transforms.quantise(grids, self.scale.bound), *size), which)
-        boxes = batch["box"].repeat_interleave(segments, 0)  # one crop and one flip for all segments of a clip
-        return transforms.crop_resize(fields, boxes, self.settings.input_size).unflatten(0, (count, segments))
+            vectors = accumulate(vectors, block, height, width, scales).permute(0, 2, 3, 1)  # (N, H, W, 2)
+            block = 1
+        size, bound = self.settings.input_size, self.scale.bound
+        inputs = transforms.to_input(vectors, factors, flips, boxes, bound, size, block, height, width)
+        return inputs.unflatten(0, (count, segments))
 
     def saturated(self) -> float:
         """Share of all raw block vectors that the 8-bit scaling cuts off."""
         beyond = total = 0
-        for motion in self.motions:
+        for path in self.paths:
+            motion = load_motion(path)  # unpacked, and then forgotten
             inter = motion.mask == 1
             cells = (
                 motion.cells(range(len(motion)))[inter] / motion.scale * self.scale.factor(motion.width, motion.fps)
@@ -175,19 +177,27 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
             total += len(cells)
         return beyond / max(total, 1)
 
-    def _geometry(self) -> Geometry:
-        sizes = {(motion.height, motion.width) for motion in self.motions}
+    def _look_through(self) -> Geometry:
+        """Note the frames that may be drawn, and find what all clips share; every clip is read once."""
+        sizes, blocks, ways = set(), [], []
+        for index, clip in enumerate(self.clips):
+            motion = self.motion(index)
+            # I-frames carry no motion: only frames with vectors are drawn.
+            self.candidates.append(np.flatnonzero(motion.has_motion))
+            if len(self.candidates[-1]) == 0:
+                raise ValueError(f"{clip.path}: no frame carries motion; a single frame, or a still cut of I-frames?")
+            sizes.add((motion.height, motion.width))
+            blocks.append(motion.block)
+            ways.append(np.bincount(np.cumsum(motion.types == "I"), motion.has_motion).max())
         if len(sizes) != 1:
             raise ValueError(
                 f"clips of {len(sizes)} frame sizes, for instance {sorted(sizes)[:3]}; "
                 "re-encode them one way first (data.reencode=true)"
             )
         (height, width) = sizes.pop()
-        block = min(motion.block for motion in self.motions)
+        block, way = min(blocks), int(max(ways))
         if self.field == "raw":
             return Geometry(block, height, width)
-        ways = [np.bincount(np.cumsum(motion.types == "I"), motion.has_motion).max() for motion in self.motions]
-        way = int(max(ways))
         # A way so long that its grids are larger than the field itself is better added up here.
         return Geometry(block, height, width, way) if way <= block**2 else Geometry(1, height, width)
 

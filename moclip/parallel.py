@@ -22,13 +22,14 @@ Job = tuple[Any, ...]
 
 
 class ClipsError(MoclipError):
-    """Some files could not be done; the others are. ``failures`` holds (path, reason) pairs."""
+    """Some files could not be done; the others are. ``failures`` holds (path, reason) pairs, ``advice`` the remedy."""
 
-    def __init__(self, failures: Sequence[tuple[Path, str]], total: int) -> None:
+    def __init__(self, failures: Sequence[tuple[Path, str]], total: int, advice: str = "") -> None:
         self.failures = list(failures)
         listed = "\n".join(f"  {path}: {reason}" for path, reason in self.failures[:10])
         more = f"\n  ... and {len(self.failures) - 10} more" if len(self.failures) > 10 else ""
-        super().__init__(f"{len(self.failures)} of {total} clips failed (the others are done, kept):\n{listed}{more}")
+        found = f"{len(self.failures)} of {total} clips failed (the others are done, kept):\n{listed}{more}"
+        super().__init__(f"{found}\n{advice}" if advice else found)
 
 
 def for_each_file(

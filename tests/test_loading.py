@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from moclip import transforms
 from moclip.datasets.base import Clip
 from moclip.loading import EpochSampler, Geometry, MotionClips, motion_path, training_loader
 from moclip.transforms import InputScale
@@ -100,6 +101,14 @@ def test_a_sample_asks_the_disk_for_nothing(train, monkeypatch):
     sample = train[0, 3]
     monkeypatch.undo()
     assert equal(sample, expected)
+
+
+def test_of_a_large_set_few_clips_are_in_memory(train, photos, store, config, monkeypatch):
+    monkeypatch.setattr("moclip.loading.IN_MEMORY", 2)
+    frugal = MotionClips.from_config(photos.train, store, config, flips=True)
+    assert all(equal(one, two) for one, two in zip(batches(frugal, 3, 0), batches(train, 3, 0), strict=True))
+    assert frugal.geometry == train.geometry and frugal.saturated() == train.saturated()
+    assert (len(frugal.kept), len(train.kept)) == (2, 8)
 
 
 def test_no_flip_where_the_data_set_forbids_it(photos, store, config):
@@ -247,11 +256,12 @@ def test_accumulated_fields_are_those_of_the_reader(make_clips, gop, monkeypatch
     assert clips.geometry == (Geometry(1, 40, 88) if gop == 300 else Geometry(16, 40, 88, gop - 1))
     fields = []
 
-    def seen(pixels, which, axis):
-        fields.append(pixels.movedim(axis, -1))  # (N, H, W, 2)
-        return pixels
+    def seen(vectors, factors, mirrored, boxes, *arguments):
+        fields.append(vectors * factors.view(-1, 1, 1, 1))  # (N, H, W, 2)
+        return to_input(vectors, factors, mirrored, boxes, *arguments)
 
-    monkeypatch.setattr("moclip.transforms.negate_x", seen)
+    to_input = transforms.to_input
+    monkeypatch.setattr("moclip.transforms.to_input", seen)
     clips.to_input(clips.centre_views([1, 0], 3))
     for row in range(6):
         index, segment = 1 - row // 3, row % 3

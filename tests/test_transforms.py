@@ -11,12 +11,14 @@ from PIL import Image
 
 from moclip.transforms import (
     InputScale,
+    by_torch,
     centre_box,
     crop_resize,
     expand,
     flip,
     quantise,
     random_box,
+    to_input,
 )
 
 # Quarter pixels up to 205, as streams have them: far beyond the bound of 20.
@@ -131,6 +133,22 @@ def test_a_crop_at_its_own_size_copies_pixels():
     fields = torch.randn(1, 2, 20, 30)
     result = crop_resize(fields, torch.tensor([[7.0, 4, 12, 12]]), 12)
     torch.testing.assert_close(result, fields[:, :, 4:16, 7:19], atol=1e-5, rtol=0)
+
+
+@settings(deadline=None)
+@given(st.sampled_from([1, 4, 16]), st.sampled_from([np.int16, np.int32, np.float32]), st.integers(1, 40), st.data())
+def test_the_compiled_pass_gives_the_bits_of_torch_s_operations(block, kind, size, data):
+    height, width = data.draw(st.integers(8, 90)), data.draw(st.integers(8, 90))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    vectors = torch.from_numpy(rng.integers(-90, 91, (3, -(-height // block), -(-width // block), 2)).astype(kind))
+    factors = torch.from_numpy(rng.uniform(0.1, 1.2, 3).astype(np.float32))
+    boxes = torch.from_numpy(np.stack([random_box(height, width, (1.0, 0.875, 0.66), rng) for _ in range(3)]))
+    arguments = vectors, factors, torch.tensor([True, False, True]), boxes, 20.0, size, block, height, width
+    fast, plain = to_input(*arguments), by_torch(*arguments)
+    assert fast.shape == (3, 2, size, size) and fast.dtype == torch.float32
+    torch.testing.assert_close(fast, plain, atol=1e-4, rtol=0)
+    if torch.backends.cpu.get_cpu_capability().startswith("AVX"):  # both fuse the same products and sums
+        assert torch.equal(fast, plain)
 
 
 def test_centre_crop_commutes_with_flip():

@@ -82,6 +82,9 @@ def prepare(
 
     Example: moclip data prepare --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
 
+    Clips that cannot be read are an error at the end; with -p data.on_error=skip they are left out of the data set,
+    counted in every table, and listed with their reasons in data/reports/<data set>/unreadable.txt.
+
     `moclip reproduce` with the same options finds them there. Original streams may tell classes by their encoder's
     settings (UCF101's do), so that --original has to be asked for, here and there (-p data.reencode=false).
     """
@@ -176,7 +179,7 @@ def _chosen(config: Config, prepared: bool) -> list[tuple["VideoDataset", Path |
     """The data sets to look at, each with the folder that should hold its clips and nothing else."""
     from moclip.datasets.prepare import in_folder, originals_of, reencoded_dir
 
-    partial = config.data.model_copy(update={"allow_partial": True})
+    partial = config.data.model_copy(update={"allow_partial": True, "on_error": "raise"})  # nothing is passed over
     datasets = originals_of(partial)
     if not prepared:
         return [(dataset, partial.root if config.data.name != "moving_photos" else None) for dataset in datasets]

@@ -12,6 +12,8 @@ import numpy as np
 
 from moclip.fingerprints import fingerprints
 
+REMEDY = "fetch or mend these clips, or leave them out: -p data.on_error=skip (every table then says how many)"
+
 
 @dataclass(frozen=True)
 class Clip:

@@ -1,6 +1,7 @@
 """What a clip's file is: opened, decoded to its end, counted, fingerprinted. Kept by content: it is done once."""
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,18 +107,22 @@ def read_facts(path: Path, sha256: str) -> Facts:
     return Facts(**common, decoded=info.frames, i_share=None, b_share=None, scale=1, lengths=[], note=note)
 
 
-def facts_of(clips: Sequence[Clip], workers: int | None = None) -> tuple[dict[str, Facts], dict[str, str]]:
+def facts_of(
+    clips: Sequence[Clip], workers: int | None = None, executor: Executor | str | None = None
+) -> tuple[dict[str, Facts], dict[str, str]]:
     """Facts of many clips, from the cache where it knows a file's bytes.
+
+    ``workers`` and ``executor`` are those of `moclip.parallel.for_each_file`.
 
     Returns
     -------
     (facts, problems) : by clip name; a clip is in one of the two.
     """
-    hashes, failures = hash_files([clip.path for clip in clips], workers)
+    hashes, failures = hash_files([clip.path for clip in clips], workers, executor)
     folder = cache_dir() / "facts" / f"v{VERSION}"
     kept = {path: folder / sha[:2] / f"{sha}.json" for path, sha in hashes.items()}
     jobs = [(path, hashes[path], target) for path, target in kept.items() if not target.is_file()]
-    failures += for_each_file(_keep_facts, jobs, "reading clips", workers, on_error="skip")
+    failures += for_each_file(_keep_facts, jobs, "reading clips", workers, executor, on_error="skip")
     reasons = {path: reason.replace(f"{path}: ", "") for path, reason in failures}
     facts = {clip.name: Facts(**load_json(kept[clip.path])) for clip in clips if clip.path not in reasons}
     return facts, {clip.name: reasons[clip.path] for clip in clips if clip.path in reasons}

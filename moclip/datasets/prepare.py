@@ -12,8 +12,9 @@ from filelock import FileLock
 
 from moclip.config import Data
 from moclip.datasets import load_dataset
-from moclip.datasets.base import Clip, VideoDataset, fingerprint_files
-from moclip.parallel import for_each_file
+from moclip.datasets.base import REMEDY, Clip, VideoDataset, fingerprint_files
+from moclip.datasets.facts import facts_of
+from moclip.parallel import ClipsError, for_each_file
 from moclip.paths import atomic_path, data_dir
 from moclip.video import transcode
 
@@ -33,7 +34,7 @@ def datasets_of(settings: Data) -> list[VideoDataset]:
     VideoFolderError
         The user's folder cannot be used as it is.
     ClipsError
-        Clips could not be re-encoded.
+        Clips could not be re-encoded; with ``on_error="skip"``, no training or no test clip can be read.
     """
     datasets = _moving_photos(settings) if settings.name == "moving_photos" else [_from_disk(settings)]
     if settings.horizontal_flip is None:
@@ -66,6 +67,8 @@ def _moving_photos(settings: Data) -> list[VideoDataset]:
 def _from_disk(settings: Data) -> VideoDataset:
     """Listed clips or the user's folder, re-encoded where that is asked for."""
     dataset = _as_shipped(settings)
+    if settings.on_error == "skip":
+        dataset = _readable(dataset, settings)
     if not settings.reencode:
         return dataset
     return reencode(dataset, reencoded_dir(settings), settings.workers, settings.scheduler)
@@ -80,13 +83,41 @@ def _as_shipped(settings: Data) -> VideoDataset:
         return load_dataset("video_folder", test_fraction=settings.test_fraction, **common)
     own = {"annotation_path": settings.annotation_path, "fold": settings.fold}
     dataset = load_dataset(settings.name, allow_partial=settings.allow_partial, **own, **common)
-    report = reports_dir(dataset) / "missing.txt"
-    report.unlink(missing_ok=True)
+    report = _report(dataset, "missing.txt", dataset.missing)
     if dataset.missing:
-        with atomic_path(report) as temporary:
-            temporary.write_text("".join(f"{path}\n" for path in dataset.missing))
         log.warning("%s: %d listed clips are missing, see %s", dataset.name, len(dataset.missing), report)
     return dataset
+
+
+def _readable(dataset: VideoDataset, settings: Data) -> VideoDataset:
+    """The data set without the clips that cannot be read to their end; description and report say which those are."""
+    clips = dataset.clips
+    facts, reasons = facts_of(clips, settings.workers, settings.scheduler)
+    if not settings.reencode:  # motion is read from these very files
+        reasons |= {name: own.note for name, own in facts.items() if own.note}
+    failures = [(clip.path, reasons[clip.name]) for clip in clips if clip.name in reasons]
+    report = _report(dataset, "unreadable.txt", [f"{path}: {reason}" for path, reason in failures])
+    if not failures:
+        return dataset
+    log.warning("%s: %d of %d clips cannot be read, see %s", dataset.name, len(failures), len(clips), report)
+    train, val, test = (
+        [clip for clip in members if clip.name not in reasons] for members in (dataset.train, dataset.val, dataset.test)
+    )
+    if not (train and test):
+        raise ClipsError(failures, len(clips))
+    description = f"{dataset.description}, {len(failures)} of {len(clips)} clips left out (unreadable)"
+    fingerprint = fingerprint_files([*train, *val, *test])
+    return replace(dataset, train=train, val=val, test=test, description=description, fingerprint=fingerprint)
+
+
+def _report(dataset: VideoDataset, name: str, lines: Sequence[str]) -> Path:
+    """Write a report; without lines there is none."""
+    path = reports_dir(dataset) / name
+    path.unlink(missing_ok=True)
+    if lines:
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines))
+    return path
 
 
 def reports_dir(dataset: VideoDataset) -> Path:
@@ -117,7 +148,8 @@ def reencode(
             for leftover in folder.glob(f"*/.*{SUFFIX}"):
                 leftover.unlink()
             todo = [pair for pair in pairs if not _is_current(*pair)]
-            for_each_file(_reencode, todo, "re-encoding", workers, executor)
+            if failures := for_each_file(_reencode, todo, "re-encoding", workers, executor, on_error="skip"):
+                raise ClipsError(failures, len(pairs), REMEDY)
     return replace(result, fingerprint=fingerprint_files(result.clips, workers, executor))
 
 

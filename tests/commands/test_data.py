@@ -9,13 +9,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from moclip import cli
+from moclip.artefacts import load_predictions
 from moclip.config import load_config
 from moclip.datasets.prepare import datasets_of, in_folder, originals_of, reencoded_dir
+from moclip.evaluation import write_predictions
+from moclip.features import extract_motion, one_frame
+from moclip.report import tables
 from moclip.video import encode, probe
 
 ROOT = Path(__file__).parents[2]
@@ -123,13 +129,78 @@ def test_a_killed_run_goes_on_to_the_same_bytes(moclip_data, arguments: list[str
     assert {clip.name: clip.path.read_bytes() for clip in again.clips} == wanted and not leftover.exists()
 
 
-def test_a_clip_that_fails_is_reported_and_the_rest_is_kept(moclip_data, arguments: list[str], tmp_path: Path) -> None:
-    bad = tmp_path / "UCF-101" / "Hammering" / "v_Hammering_g02_c01.avi"
-    bad.write_bytes(bad.read_bytes()[:2000])
-    (tmp_path / "UCF-101" / "HammerThrow" / "v_HammerThrow_g02_c01.avi").write_text("no video")
+@pytest.fixture
+def bad(arguments: list[str], tmp_path: Path) -> list[Path]:
+    """Two of the four training clips: one cut off, one of text and no shorter than the clip was."""
+    cut, text = (tmp_path / "UCF-101" / name / f"v_{name}_g02_c01.avi" for name in CLASSES)
+    cut.write_bytes(cut.read_bytes()[:2000])
+    text.write_bytes(b"no video".ljust(text.stat().st_size))
+    return [cut, text]
+
+
+def test_a_clip_that_fails_is_reported_and_the_rest_is_kept(moclip_data, arguments, bad, tmp_path: Path) -> None:
     code, _, err = moclip_data("prepare", *arguments)
-    assert code == 2 and "2 of 6 clips failed" in err and bad.name in err
+    assert code == 2 and "2 of 6 clips failed" in err and all(str(path) in err for path in bad)
+    assert "data.on_error=skip" in err, "the remedy"
     assert len(list((tmp_path / "home" / "data" / "reencoded").rglob("v_*.m4v"))) == 4
+
+
+@pytest.mark.parametrize("streams", [[], ["--original"]])
+def test_clips_that_fail_are_left_out_on_request(moclip_data, arguments, bad, film, streams, tmp_path: Path) -> None:
+    skip = [*arguments, *streams, "-p", "data.on_error=skip"]
+    code, out, err = moclip_data("prepare", *skip)
+    assert code == 0 and "2 training, 0 validation, 2 test clips" in out, err
+    assert "2 of 6 clips left out (unreadable)" in out
+    report = tmp_path / "home" / "data" / "reports" / "ucf101-fold1" / "unreadable.txt"
+    lines = report.read_text().splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [str(path) for path in bad]
+    assert all("VideoError" in line and len(line.partition(": ")[2]) > 20 for line in lines), "each with its reason"
+    found = moclip_data("verify", *arguments, "-p", "data.on_error=skip")[1]
+    assert "4 clips, 56 frames" in found and "2 unreadable" in found, "verify passes over nothing"
+    shutil.copy(film, bad[0])
+    once = moclip_data("prepare", *skip)[1]
+    assert "3 training" in once and "1 of 6 clips left out" in once and len(report.read_text().splitlines()) == 1
+    shutil.copy(film, bad[1])
+    whole = moclip_data("prepare", *skip)[1]
+    assert "4 training" in whole and "left out" not in whole and not report.exists(), "mended clips are back"
+    assert len({text.rpartition("fingerprint ")[2] for text in (out, once, whole)}) == 3
+    assert moclip_data("prepare", *arguments, *streams)[1] == whole, "nothing else changed"
+
+
+def test_a_clip_without_vectors_is_left_out_of_original_streams_alone(moclip_data, arguments, tmp_path: Path) -> None:
+    path = tmp_path / "UCF-101" / "Hammering" / "v_Hammering_g02_c01.avi"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mjpeg", rate=25, options={"strict": "unofficial"})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for _ in range(3):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((144, 160), np.uint8), "yuv420p")))
+        out.mux(stream.encode())
+    skip = [*arguments, "-p", "data.on_error=skip"]
+    assert "4 training" in moclip_data("prepare", *skip)[1], "re-encoded, it has vectors"
+    assert "1 of 6 clips left out" in moclip_data("prepare", *skip, "--original")[1]
+    (report,) = (tmp_path / "home").rglob("unreadable.txt")
+    assert report.read_text() == f"{path}: FFmpeg exports no motion vectors from mjpeg\n"
+
+
+def test_every_table_says_how_many_clips_were_left_out(arguments, bad, tmp_path: Path) -> None:
+    """From the clips to results.csv: what is left can be read, and the count goes with every prediction."""
+    config = load_config("ucf101-small", {"data": settings_of(arguments, **{"data.on_error": "skip"}).model_dump()})
+    for reencode in (True, False):
+        (data,) = datasets_of(config.data.model_copy(update={"reencode": reencode}))
+        assert [clip.group for clip in data.train] == ["g03", "g03"] and not {c.path for c in data.clips} & set(bad)
+        extract_motion(data.clips, tmp_path / "store", workers=1)
+        assert all(one_frame(clip.path, "middle").any() for clip in data.clips)
+        folder = tmp_path / f"predictions-{reencode}"
+        write_predictions(folder, "zero_shot", 0, config, data, torch.eye(2), n_train=0, views=1)
+        table = tables.results(load_predictions(folder, [data.name]), resamples=9, confidence=0.95)
+        assert "2 of 6 clips left out (unreadable)" in table["data"].item() and table["n_test"].item() == 2
+
+
+def test_without_a_clip_that_can_be_read_nothing_is_prepared(moclip_data, arguments, tmp_path: Path) -> None:
+    for path in (tmp_path / "UCF-101").glob("*/*_g01_*.avi"):  # the test clips
+        path.write_text("no video")
+    code, _, err = moclip_data("prepare", *arguments, "-p", "data.on_error=skip")
+    assert code == 2 and "2 of 6 clips failed" in err and "on_error" not in err
 
 
 def test_missing_clips_go_into_a_report(moclip_data, arguments: list[str], tmp_path: Path) -> None:
@@ -239,3 +310,6 @@ def test_real_clips_with_bad_ones_planted(moclip_data, tmp_path: Path, monkeypat
     code, out, _ = moclip_data("verify", "--profile", "ucf101-small", *folders)
     assert code == 1 and "2 unreadable" in out and "1 there but not listed" in out
     assert f"{len(clips) - 2} clips, " in out and cut.name in out and text.name in out and "missing" not in out
+    folders += ["-p", "data.reencode=false", "-p", "data.on_error=skip"]
+    code, out, _ = moclip_data("prepare", "--profile", "ucf101-small", *folders)
+    assert code == 0 and f"2 of {len(clips)} clips left out (unreadable)" in out

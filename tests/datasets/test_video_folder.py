@@ -341,7 +341,7 @@ def test_reencoded_one_way_whatever_they_were(tmp_path, monkeypatch):
     for clip in data.clips:
         store_motion(clip.path, motion_path(tmp_path / "store", clip))
     clips = MotionClips.from_config(data.clips, tmp_path / "store", config, data.horizontal_flip)
-    rates = [clips.factor(index) * clips.motions[index].scale for index in range(len(data.clips))]
+    rates = [clips.factor(index) * clips.motion(index).scale for index in range(len(data.clips))]
     assert rates == pytest.approx([infos[clip.name].fps / 25 for clip in data.clips])
     assert clips.to_input(clips.centre_views(range(4), 3)).shape == (4, 3, 2, 96, 96)
 
