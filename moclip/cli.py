@@ -121,11 +121,29 @@ def seeds(
     """
     from moclip.reproduce import run as runner
 
+    runner.seeds(profile, overrides_of(param), _whole_numbers("--seeds", numbers))
+
+
+@app.command()
+def folds(
+    profile: Profile = "ucf101",
+    param: Override = None,
+    numbers: Annotated[str, typer.Option("--folds", metavar="1,2,3", help="Folds of the data set.")] = "1,2,3",
+) -> None:
+    """Repeat the results for several folds of the data: figures/<run>/folds.csv and their means, folds_summary.csv.
+
+    Example: moclip folds --profile ucf101 -p data.root=/data/UCF-101 -p data.annotation_path=/data/ucfTrainTestlist
+    """
+    from moclip.reproduce import run as runner
+
+    runner.folds(profile, overrides_of(param), _whole_numbers("--folds", numbers))
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
     try:
-        wanted = sorted({int(number) for number in numbers.split(",")})
+        return sorted({int(number) for number in text.split(",")})
     except ValueError:
-        raise ConfigError(f"--seeds takes whole numbers with commas (0,1,2), not {numbers!r}") from None
-    runner.seeds(profile, overrides_of(param), wanted)
+        raise ConfigError(f"{option} takes whole numbers with commas (0,1,2), not {text!r}") from None
 
 
 def _states(profile: str, overrides: dict[str, Any]) -> list[str]:

@@ -53,10 +53,10 @@ def test_help_answers_at_once():
                           cwd=Path(__file__).parents[1]).stdout  # fmt: skip
     # the promise is a second on a quiet machine; heavy imports, which this guards against, take five and more
     assert time.monotonic() - start < 3
-    assert all(word in text for word in ("doctor", "reproduce", "figures", "seeds"))
+    assert all(word in text for word in ("doctor", "reproduce", "figures", "seeds", "folds"))
 
 
-@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds"])
+@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds"])
 def test_each_command_teaches_by_an_example(moclip_command, name):
     code, out, _ = moclip_command(name, "--help")
     assert code == 0 and f"Example: moclip {name}" in out
@@ -75,6 +75,8 @@ def test_version(moclip_command):
         (["reproduce", "--profile", "quik"], "did you mean 'quick'?"),
         (["figures", "--profile", "smoke"], "nothing to publish"),
         (["seeds", "--seeds", "0,one"], "--seeds takes whole numbers"),
+        (["folds", "--folds", "1,b"], "--folds takes whole numbers"),
+        (["folds", "--profile", "smoke"], "moving_photos has no folds; data sets that do: ucf101, hmdb51"),
         (["reproduce", "--lst"], "--lst"),
         (["reprodce"], "reprodce"),
     ],

@@ -30,6 +30,8 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 CSV_ONLY = ["GMACs a view", "n train", "n test", "Seeds", "Protocol", "Data"]
 NOTES = "Why they differ"
 MEASURED, COST_ONLY, NOT_BUILT = "run here", "cost only: random weights", "the paper's numbers only"
+NOT_RUN = "not run"
+NO_MODEL = ("epk_clip",)  # its paper's text was not at hand
 
 
 def load_costs(run: Path) -> pd.DataFrame:
@@ -61,13 +63,15 @@ def _load(run: Path, folder: str) -> pd.DataFrame:
     return pd.concat([pd.read_csv(path) for path in files], ignore_index=True)
 
 
-def table_one(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+def table_one(results: pd.DataFrame, costs: pd.DataFrame, rivals: pd.DataFrame | None = None) -> pd.DataFrame:
     """Accuracy against cost: a row for each of this profile's systems, then the paper's eleven.
 
     Parameters
     ----------
     results : the rows of ``results.csv`` of the data set whose systems were counted.
     costs : `load_costs`.
+    rivals : ``rivals/costs.csv``, what the other systems of the table cost, under the views that the paper counts; rows
+        of those that it lacks say so. Without it, they have the paper's numbers only.
     """
     stated = paper.numbers("table1")
     own_rows = [
@@ -81,7 +85,7 @@ def table_one(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     ]
     paper_rows = []
     for _, row in stated.iterrows():
-        cost = _cost(row["system"], "paper", costs) if row["system"] in SYSTEMS else {"Status": NOT_BUILT}
+        cost = _cost(row["system"], "paper", costs) if row["system"] in SYSTEMS else _rival(row["system"], rivals)
         named = {"Block": "paper", "Method": row["method"], "Modality": row["modality"]}
         named |= {"Architecture": row["architecture"]}
         paper_rows.append({**cost, **named, **_stated(row), NOTES: row["note"]})
@@ -99,12 +103,29 @@ def _cost(system: str, block: str, costs: pd.DataFrame) -> dict[str, Any]:
         "Modality": described["modality"],
         "Architecture": " + ".join(used["architecture"]),
         "Status": MEASURED if block == "profile" else COST_ONLY,
+        **_totals(used, used["trainable"].iloc[-1]),
+    }
+
+
+def _totals(used: pd.DataFrame, trainable: float) -> dict[str, Any]:
+    """A system's cost from the rows of its parts."""
+    return {
         "Params (M)": round(used["params"].sum() / 1e6, 2),
-        "Trainable (M)": round(used["trainable"].iloc[-1] / 1e6, 2),
+        "Trainable (M)": round(trainable / 1e6, 2),
         "Views": " + ".join(f"{views:.0f}" for views in used["views"]),
         "GMACs a view": " + ".join(f"{macs / 1e9:.3g}" for macs in used["macs_per_view"]),
         "GMACs": round((used["macs_per_view"] * used["views"]).sum() / 1e9, 3),
     }
+
+
+def _rival(system: str, rivals: pd.DataFrame | None) -> dict[str, Any]:
+    """Own columns of another system, where it was counted."""
+    if rivals is None or system in NO_MODEL:
+        return {"Status": NOT_BUILT}
+    used = rivals[rivals["system"] == system]
+    if used.empty:
+        return {"Status": NOT_RUN}
+    return {"Status": COST_ONLY, **_totals(used, used["trainable"].sum())}
 
 
 def _accuracy(results: pd.DataFrame, system: str) -> dict[str, Any]:

@@ -1,21 +1,26 @@
 """Accuracies with honest intervals.
 
 Clips of a group come from one source, so they are not independent: the bootstrap resamples groups (class + group), not
-clips. A clip's correctness is averaged over seeds first; seeds are never pooled as extra clips.
+clips. A clip's correctness is averaged over seeds first; seeds are never pooled as extra clips. Where predictions have
+a column ``fold``, the value is the mean over folds of the accuracy in each.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 CLIP = ["class_name", "group", "video"]
+FOLD = "fold"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its bootstrap interval, as shares (0..1); ``seed_sd`` is the standard deviation over seeds."""
+    """A value with its bootstrap interval, as shares (0..1), and its standard deviations over seeds and over folds.
+
+    ``n`` counts clips, each fold's own.
+    """
 
     value: float
     low: float
@@ -23,10 +28,11 @@ class Estimate:
     n: int
     seeds: int = 1
     seed_sd: float = float("nan")
+    fold_sd: float = float("nan")
 
 
 def per_clip(predictions: pd.DataFrame, dataset: str, system: str) -> pd.Series:
-    """Share of seeds that got a clip right, by (class_name, group, video).
+    """Share of seeds that got a clip right, by (fold, class_name, group, video); without a column ``fold``, fold is 1.
 
     Parameters
     ----------
@@ -41,7 +47,7 @@ def per_clip(predictions: pd.DataFrame, dataset: str, system: str) -> pd.Series:
     if rows.empty:
         there = predictions.loc[predictions["dataset"] == dataset, "system"].unique()
         raise KeyError(f"no predictions of {system!r} on {dataset!r}; there are: {', '.join(sorted(there))}")
-    return rows.groupby(CLIP)["correct"].mean()
+    return rows.assign(**{FOLD: rows.get(FOLD, 1)}).groupby([FOLD, *CLIP])["correct"].mean()
 
 
 def first_seed(predictions: pd.DataFrame, dataset: str, system: str) -> pd.DataFrame:
@@ -55,8 +61,7 @@ def accuracy(predictions: pd.DataFrame, dataset: str, system: str, resamples: in
     clips = per_clip(predictions, dataset, system)
     rows = predictions[(predictions["dataset"] == dataset) & (predictions["system"] == system)]
     by_seed = rows.groupby("seed")["correct"].mean()
-    low, high = interval(clips, resamples, confidence)
-    return Estimate(float(clips.mean()), low, high, len(clips), len(by_seed), float(by_seed.std()))
+    return replace(_estimate(clips, resamples, confidence), seeds=len(by_seed), seed_sd=float(by_seed.std()))
 
 
 def difference(
@@ -67,9 +72,13 @@ def difference(
     if not one.index.equals(two.index):
         missing = one.index.symmetric_difference(two.index)
         raise ValueError(f"{system} and {other} were not tested on the same clips of {dataset}: {list(missing[:3])}")
-    gap = one - two
-    low, high = interval(gap, resamples, confidence)
-    return Estimate(float(gap.mean()), low, high, len(gap))
+    return _estimate(one - two, resamples, confidence)
+
+
+def _estimate(clips: pd.Series, resamples: int, confidence: float) -> Estimate:
+    by_fold = clips.groupby(level=FOLD).mean()
+    low, high = interval(clips, resamples, confidence)
+    return Estimate(float(by_fold.mean()), low, high, len(clips), fold_sd=float(by_fold.std()))
 
 
 def mcnemar(predictions: pd.DataFrame, dataset: str, system: str, other: str) -> float:
@@ -84,17 +93,24 @@ def mcnemar(predictions: pd.DataFrame, dataset: str, system: str, other: str) ->
 
 
 def interval(clips: pd.Series, resamples: int, confidence: float) -> tuple[float, float]:
-    """Percentile interval of the mean of ``clips``, groups resampled whole."""
-    groups = clips.groupby(level=["class_name", "group"]).agg(["sum", "count"])
+    """Percentile interval of the mean over folds of the mean of ``clips``, groups resampled whole.
+
+    A group that is tested in several folds is drawn for all of them at once. What other training clips would have
+    changed is not in the interval.
+    """
+    groups = clips.groupby(level=["class_name", "group", FOLD]).agg(["sum", "count"]).unstack(FOLD, fill_value=0)
     if len(groups) < 2:
         return float("nan"), float("nan")  # one group says nothing about others
 
-    def ratio(total: np.ndarray, count: np.ndarray, axis: int = -1) -> np.ndarray:
-        return total.sum(axis=axis) / count.sum(axis=axis)
+    def mean_over_folds(*columns: np.ndarray, axis: int = -1) -> np.ndarray:
+        totals = np.stack([column.sum(axis=axis) for column in columns])  # sums of the F folds, then their counts
+        sums, counts = np.split(totals, 2)
+        with np.errstate(invalid="ignore"):  # of few groups, none may be drawn for a fold: the others stand for it
+            return np.nanmean(sums / counts, axis=0)
 
     result = stats.bootstrap(
-        (groups["sum"].to_numpy(float), groups["count"].to_numpy(float)),
-        ratio,
+        groups.to_numpy(float).T,  # (2F, groups)
+        mean_over_folds,
         paired=True,
         vectorized=True,
         n_resamples=resamples,

@@ -38,6 +38,14 @@ LABELS = {
     "fusion_permuted": "fusion, motion permuted",
 }
 
+VERDICTS = {  # of the claims ledger
+    "confirmed": "#009E73",
+    "not confirmed": "#E69F00",
+    "contradicted": "#D55E00",
+    "not testable here": "#BBBBBB",
+    "not run": "#E8E8E8",
+}
+
 
 def use_style() -> None:
     """Sizes for print, in columns of 3.4 inches or pages of 7; PDF text stays text."""
@@ -212,3 +220,23 @@ def confusion(axes: Axes, shares: np.ndarray, names: Sequence[str], title: str, 
     axes.tick_params(axis="x", rotation=90)
     axes.tick_params(axis="y", rotation=0)
     axes.set(title=title, xlabel="taken for", ylabel="true class")
+
+
+def verdict_bars(axes: Axes, counts: pd.DataFrame) -> None:
+    """Claims by place (rows, the first on top) and verdict (columns): `moclip.report.claims.counts`."""
+    left = np.zeros(len(counts))
+    for verdict, colour in VERDICTS.items():
+        own = counts[verdict].to_numpy()
+        label = f"{verdict} ({own.sum()})"
+        axes.barh(range(len(counts)), own, 0.75, left, color=colour, label=label, edgecolor="white", lw=0.5)
+        left += own
+    axes.set_yticks(range(len(counts)), list(counts.index))
+    axes.invert_yaxis()
+    axes.set(xlabel="claims")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, loc="lower right")
+
+
+def verdict_style(verdict: str) -> str:
+    """CSS of a verdict's cell."""
+    return f"border-left: 0.8em solid {VERDICTS[verdict]}; white-space: nowrap"

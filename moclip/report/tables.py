@@ -13,7 +13,12 @@ from moclip.report import metrics
 
 
 def save_table(
-    folder: Path, name: str, table: pd.DataFrame, caption: str, csv_only: Sequence[str] = (), notes: str = ""
+    folder: Path,
+    name: str,
+    table: pd.DataFrame,
+    caption: str,
+    csv_only: Sequence[str] = (),
+    notes: str | list[str] = "",
 ) -> None:
     """Write ``<name>.csv``, ``.md`` and ``.tex``.
 
@@ -21,7 +26,7 @@ def save_table(
     ----------
     caption : says what data the numbers come from; stands above the Markdown table and in the LaTeX one.
     csv_only : columns that the Markdown and LaTeX tables leave out.
-    notes : a column of sentences, which the LaTeX table leaves out: it would be wider than any page.
+    notes : a column of sentences, or several, which the LaTeX table leaves out: it would be wider than any page.
     """
     save_csv(folder / f"{name}.csv", table)
     shown = table.drop(columns=[name for name in csv_only if name in table]).map(_shown)
@@ -104,6 +109,42 @@ def differences(
             }
         )
     return pd.DataFrame(rows)
+
+
+def folds(predictions: pd.DataFrame, resamples: int, confidence: float, system: str = "fusion") -> pd.DataFrame:
+    """Mean over folds of every system, and of the paired difference between ``system`` and each other one.
+
+    Parameters
+    ----------
+    predictions : of all folds, with a column ``fold``.
+
+    Returns
+    -------
+    DataFrame
+        dataset, system, folds, n_test (clips of all folds); mean over folds with interval and sd (shares; seeds are
+        averaged within a fold); ``fusion minus it`` with the same; a cell in percent a fold, ``fold 1`` and on.
+    """
+    rows = []
+    for (dataset, name), own in predictions.groupby(["dataset", "system"], sort=False):
+        of = predictions[predictions["dataset"] == dataset]
+        row: dict[str, Any] = {"dataset": dataset, "system": name, "folds": own["fold"].nunique()}
+        estimate = metrics.accuracy(of, str(dataset), str(name), resamples, confidence)
+        row |= {"n_test": estimate.n, **_with_sd("mean", estimate)}
+        if name != system:
+            gap = metrics.difference(of, str(dataset), system, str(name), resamples, confidence)
+            row |= _with_sd(f"{system} minus it", gap)
+        for fold, part in own.groupby("fold"):
+            one = metrics.accuracy(part, str(dataset), str(name), resamples, confidence)
+            row[f"fold {fold}"] = percent(one.value, one.low, one.high)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table[sorted(table, key=lambda column: str(column).startswith("fold "))]  # means first
+
+
+def _with_sd(name: str, estimate: metrics.Estimate) -> dict[str, float]:
+    values = (estimate.value, estimate.low, estimate.high, estimate.fold_sd)
+    words = (name, f"{name}, low", f"{name}, high", f"{name}, sd over folds")
+    return {word: round(value, 4) + 0.0 for word, value in zip(words, values, strict=True)}  # no minus zero
 
 
 def reading(row: Mapping[str, Any], memory: Mapping[str, float], margin: float = 0.03) -> str:

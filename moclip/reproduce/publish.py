@@ -1,4 +1,4 @@
-"""From ``runs/<run>/`` to ``figures/<run>/``: the tables and figures that people see, and the table over motion seeds.
+"""From ``runs/<run>/`` to ``figures/<run>/``: tables and figures that people see, and tables over seeds and folds.
 
 No dates: publishing an unchanged run changes no file.
 """
@@ -7,9 +7,14 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moclip import paths
+from moclip.config import Report
 from moclip.errors import MoclipError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANIFEST = "MANIFEST.json"
 _SOURCES = {"tables": ("csv", "md", "tex"), "figures": ("png", "pdf")}
@@ -82,26 +87,61 @@ def publish_seeds(run: str, runs: Mapping[int, str]) -> list[Path]:
     Paths of ``motion_seeds.csv`` (all rows, with a column ``motion_seed``) and ``motion_seeds_summary.csv`` (mean,
     standard deviation over seeds and their number n, a row a data set and system).
     """
-    import pandas as pd
-
-    parts = []
-    for seed, name in runs.items():
-        source = paths.run_dir(name) / "tables" / "results.csv"
-        if not source.is_file():
-            raise PublishError(f"motion seed {seed} made no {source}; one of the notebooks has to write it")
-        table = pd.read_csv(source)
-        table.insert(0, "motion_seed", seed)
-        parts.append(table)
-    rows = pd.concat(parts, ignore_index=True)
+    rows = _joined("motion_seed", runs)
     by = [column for column in ("dataset", "system") if column in rows]
     if "accuracy" not in rows or not by:
         raise PublishError(f"results.csv has the columns {list(rows)}; 'accuracy' and 'dataset' or 'system' are needed")
     accuracy = rows.groupby(by, sort=False, dropna=False)["accuracy"]
     summary = accuracy.agg(mean="mean", std="std", n="count").reset_index()
+    return _write(run, {"motion_seeds.csv": rows, "motion_seeds_summary.csv": summary})
+
+
+def publish_folds(run: str, runs: Mapping[int, str], report: Report) -> list[Path]:
+    """Join results and predictions of runs that differ in their fold.
+
+    Parameters
+    ----------
+    run : run under whose name the tables are published.
+    runs : fold -> run.
+
+    Returns
+    -------
+    Paths of ``folds.csv`` (``results.csv`` of all folds, with a column ``fold``) and ``folds_summary.csv``
+    (`moclip.report.tables.folds`).
+    """
+    import pandas as pd
+
+    from moclip.artefacts import load_predictions
+    from moclip.report.tables import folds
+
+    rows = _joined("fold", runs)
+    parts = []
+    for fold, name in runs.items():
+        datasets = list(rows.loc[rows["fold"] == fold, "dataset"].unique())
+        part = load_predictions(paths.run_dir(name) / "predictions", datasets)
+        # the data set's name holds the fold, and would keep the folds apart
+        parts.append(part.assign(fold=fold, dataset=part["dataset"].str.removesuffix(f"-fold{fold}")))
+    return _write(run, {"folds.csv": rows, "folds_summary.csv": folds(pd.concat(parts), **report.model_dump())})
+
+
+def _joined(column: str, runs: Mapping[int, str]) -> "pd.DataFrame":
+    """``tables/results.csv`` of all runs, one under the other, with what tells them apart in ``column``."""
+    import pandas as pd
+
+    parts = []
+    for value, name in runs.items():
+        source = paths.run_dir(name) / "tables" / "results.csv"
+        if not source.is_file():
+            raise PublishError(f"{column} {value} made no {source}; one of the notebooks has to write it")
+        table = pd.read_csv(source)
+        table.insert(0, column, value)
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _write(run: str, tables: "Mapping[str, pd.DataFrame]") -> list[Path]:
     target = paths.figures_dir(run)
-    written = []
-    for name, frame in {"motion_seeds.csv": rows, "motion_seeds_summary.csv": summary}.items():
+    for name, table in tables.items():
         with paths.atomic_path(target / name) as temporary:
-            frame.to_csv(temporary, index=False, float_format="%.6g")
-        written.append(target / name)
-    return written
+            table.to_csv(temporary, index=False, float_format="%.6g")
+    return [target / name for name in tables]

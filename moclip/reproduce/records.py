@@ -70,13 +70,14 @@ def components(stage: Stage, config: Config, run: Path, package: Path) -> dict[s
     for section, name in NOT_KEYED:
         if section in values:
             values[section].pop(name, None)
-    declared = {"needs": stage.needs, "makes": stage.makes, "config": stage.config}
+    needs = (*stage.needs, *stage.uses)
+    declared = {"needs": needs, "makes": stage.makes, "config": stage.config}
     files = closure.files([python(code, stage) for code in stage.code], package)
     return {
         "notebook": _digest([stage.code, declared]),
         "config": values,
         "files": _users_files(config, stage.config),
-        "needs": hashes(run, stage.needs),
+        "needs": hashes(run, needs),
         "modules": {path.relative_to(package.parent).as_posix(): sha256_file(path) for path in files},
         "versions": versions(KEYED_PACKAGES),
     }

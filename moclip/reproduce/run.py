@@ -19,11 +19,12 @@ from moclip.errors import MoclipError
 from moclip.reproduce.display import Display, Say, brief
 from moclip.reproduce.notebook import Progress, execute
 from moclip.reproduce.publish import publish as publish_run
-from moclip.reproduce.publish import publish_seeds, publishable
+from moclip.reproduce.publish import publish_folds, publish_seeds, publishable
 from moclip.reproduce.records import USERS_FILES, State, check_made, read_record, signatures, state, write_record
 from moclip.reproduce.stages import Stage, check_needs, read_stages, select, upstream
 
 RESULTS = "tables/results.csv"
+WITH_FOLDS = ("ucf101", "hmdb51")
 
 
 class BusyError(MoclipError):
@@ -132,13 +133,48 @@ def seeds(
     paths.
     """
     job = plan(profile, overrides, notebooks, package)
-    runs = {seed: job.run.name if seed == job.config.mv.seed else f"{job.run.name}-seed{seed}" for seed in motion_seeds}
+    runs = _repeat(job, ("mv", "seed"), motion_seeds, notebooks, say)
+    return _say_published(publish_seeds(job.run.name, runs), say)
+
+
+def folds(
+    profile: str = "ucf101",
+    overrides: Mapping[str, Any] | None = None,
+    numbers: Sequence[int] = (1, 2, 3),
+    notebooks: Path | None = None,
+    package: Path | None = None,
+    say: Say = typer.echo,
+) -> list[Path]:
+    """Repeat what ``results.csv`` stands on for several folds of the data, and publish their means; see `seeds`.
+
+    Raises
+    ------
+    ConfigError
+        The data have no folds.
+    """
+    job = plan(profile, overrides, notebooks, package)
+    if job.config.data.name not in WITH_FOLDS:
+        raise ConfigError(f"{job.config.data.name} has no folds; data sets that do: {', '.join(WITH_FOLDS)}")
+    runs = _repeat(job, ("data", "fold"), numbers, notebooks, say)
+    return _say_published(publish_folds(job.run.name, runs, job.config.report), say)
+
+
+def _repeat(
+    job: Job, field: tuple[str, str], values: Sequence[int], notebooks: Path | None, say: Say
+) -> dict[int, str]:
+    """Run what ``results.csv`` stands on with each value of a field of the configuration; value -> name of its run."""
+    section, name = field
+    own = getattr(getattr(job.config, section), name)
+    runs = {value: job.run.name if value == own else f"{job.run.name}-{name}{value}" for value in values}
     only = ",".join(stage.name for stage in upstream(job.stages, RESULTS))
-    for seed, run in runs.items():
-        say(f"motion seed {seed}: run {run}")
-        values = merge(job.overrides, {"run": run, "mv": {"seed": seed}})
-        reproduce(job.profile, values, only=only, publish=False, notebooks=notebooks, package=package, say=say)
-    written = publish_seeds(job.run.name, runs)
+    for value, run in runs.items():
+        say(f"{section}.{name} {value}: run {run}")
+        changed = merge(job.overrides, {"run": run, section: {name: value}})
+        reproduce(job.profile, changed, only, publish=False, notebooks=notebooks, package=job.package, say=say)
+    return runs
+
+
+def _say_published(written: list[Path], say: Say) -> list[Path]:
     say(f"published {', '.join(path.name for path in written)} to {written[0].parent}")
     return written
 
@@ -178,7 +214,7 @@ def _expected(job: Job, chosen: Sequence[Stage], force: bool) -> dict[str, float
     made_anew: set[str] = set()
     for stage in chosen:
         expected[stage.name] = 0.0
-        if force or states[stage.name].reasons or made_anew & set(stage.needs):
+        if force or states[stage.name].reasons or made_anew & {*stage.needs, *stage.uses}:
             rerun.add(stage.name)
             made_anew.update(stage.makes)
             record = read_record(stage, job.run)

@@ -6,8 +6,9 @@ A notebook's metadata declare it, with globs relative to ``runs/<run>/``::
                "config": ["data", "encoder"], "seconds": {"quick": 40}}
 
 ``config`` names the parts of the configuration that the notebook depends on, sections or fields of ``figures``; without
-it, all of it. ``seconds`` is a
-first guess at its time, by profile. Whether a stage is up to date is the matter of `moclip.reproduce.records`.
+it, all of it. ``seconds`` is a first guess at its time, by profile. ``uses`` may be left out: globs like ``needs``, of
+what may be absent; the notebook runs without it, and again once it is there. Whether a stage is up to date is the
+matter of `moclip.reproduce.records`.
 """
 
 import fnmatch
@@ -32,6 +33,7 @@ class Stage:
     path: Path
     title: str
     needs: tuple[str, ...]
+    uses: tuple[str, ...]
     makes: tuple[str, ...]
     config: tuple[str, ...]
     seconds: dict[str, float] = field(hash=False)
@@ -63,7 +65,7 @@ def _read(path: Path) -> Stage:
     declared = notebook["metadata"].get("moclip")
     if not isinstance(declared, dict) or not {"needs", "makes"} <= declared.keys():
         raise StageError(f"{path.name}: its metadata lack 'moclip' with 'needs' and 'makes' (lists of globs)")
-    known = ["config", "makes", "needs", "seconds", "title"]
+    known = ["config", "makes", "needs", "seconds", "title", "uses"]
     sections = [*Config.model_fields, *(f"figures.{name}" for name in Figures.model_fields)]
     for word, words, what in [(key, known, "entry") for key in declared] + [
         (section, sections, "config section") for section in declared.get("config", sections)
@@ -80,6 +82,7 @@ def _read(path: Path) -> Stage:
         path=path,
         title=declared.get("title", path.stem),
         needs=tuple(declared["needs"]),
+        uses=tuple(declared.get("uses", ())),
         makes=tuple(declared["makes"]),
         config=tuple(declared.get("config", Config.model_fields)),
         seconds=declared.get("seconds", {}),
@@ -99,7 +102,8 @@ def order(stages: Sequence[Stage]) -> list[Stage]:
                     f"{stage.path.name} needs {need!r}, which no notebook makes{nearest(need, list(makers))}; "
                     "an entry of `needs` has to equal an entry of another notebook's `makes`"
                 )
-        sorter.add(stage.name, *(makers[need].name for need in stage.needs))
+        before = [*stage.needs, *(use for use in stage.uses if use in makers)]
+        sorter.add(stage.name, *(makers[need].name for need in before))
     try:
         sorter.prepare()
     except graphlib.CycleError as error:

@@ -149,6 +149,23 @@ def test_the_paper_s_rows_have_no_accuracy_of_ours(results, costs):
     assert set(theirs.loc[~counted, "Status"]) == {efficiency.NOT_BUILT}
 
 
+def test_other_systems_have_their_own_cost_or_say_that_nobody_counted_them(results, costs):
+    rows = [("two_stream", 90e6, 1.5e9, 25), ("two_stream", 91e6, 2.5e9, 25), ("x_clip", 195e6, 141e9, 12)]
+    rivals = pd.DataFrame(rows, columns=["system", "params", "macs_per_view", "views"])
+    rivals["trainable"] = rivals["params"]
+    theirs = efficiency.table_one(results, costs, rivals).query("Block == 'paper'").set_index("Method")
+    row = theirs.loc["Two-Stream"]
+    assert (row["Params (M)"], row["Trainable (M)"], row["Views"], row["GMACs"]) == (181, 181, "25 + 25", 100)
+    assert row["Status"] == theirs.loc["X-CLIP", "Status"] == efficiency.COST_ONLY and row["Paper: GFLOPs"] == 83
+    assert theirs.loc["EPK-CLIP", "Status"] == efficiency.NOT_BUILT, "no text, no model"
+    assert set(theirs.index[theirs["Status"] == efficiency.NOT_RUN]) == {
+        "CLIP (ViT-B/32)", "CoViAR (MV branch)", "EMV-CNN", "DTMV-CNN", "DTMV+RGB-CNN",
+    }  # fmt: skip
+    assert theirs["Top-1 (%)"].isna().all(), "of none an accuracy"
+    without = efficiency.table_one(results, costs).set_index("Method")
+    assert without.loc["Two-Stream", "Status"] == efficiency.NOT_BUILT
+
+
 def test_one_data_set_at_a_time(results, costs):
     with pytest.raises(ValueError, match="results have 2 rows for zero_shot, expected one: choose one data set"):
         efficiency.table_one(pd.concat([results, results.assign(dataset="independent")]), costs)

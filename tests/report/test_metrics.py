@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import accuracy_score
 
 from moclip.report import metrics
@@ -127,6 +128,60 @@ def test_a_clip_counts_by_the_share_of_its_seeds():
     assert shares.to_list() == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3])
     estimate = metrics.accuracy(rows, "d", "a", **BOOTSTRAP)
     assert estimate.value == pytest.approx(0.5) and estimate.seed_sd == pytest.approx(np.std([0.5, 0.25, 0.75], ddof=1))
+
+
+# --- folds ----------------------------------------------------------------------------------------------------------
+
+
+def in_folds(*corrects, **options):
+    """Predictions of a fold each, on clips of their own."""
+    parts = [table(correct, **options).assign(fold=fold) for fold, correct in enumerate(corrects, start=1)]
+    return pd.concat([part.assign(group=f"f{n}" + part["group"]) for n, part in enumerate(parts)])
+
+
+def test_folds_count_alike_whatever_their_size():
+    rows = in_folds([1, 1, 1, 1], np.arange(12) % 2, np.arange(20) % 5 > 0)
+    each = [accuracy_score(own["class_name"], own["pred"]) for _, own in rows.groupby("fold")]
+    estimate = metrics.accuracy(rows, "d", "a", **BOOTSTRAP)
+    assert estimate.value == pytest.approx(np.mean(each)) == pytest.approx((1 + 0.5 + 0.8) / 3)
+    assert estimate.fold_sd == pytest.approx(np.std(each, ddof=1)) and estimate.n == 36
+    assert math.isnan(metrics.accuracy(rows[rows["fold"] == 1], "d", "a", **BOOTSTRAP).fold_sd)
+
+
+def test_seeds_are_averaged_within_a_fold():
+    rows = pd.concat([in_folds([1, 1, 0, 0], [1, 0, 0, 0]), in_folds([1, 0, 0, 0], [0, 0, 0, 0], seed=1)])
+    estimate = metrics.accuracy(rows, "d", "a", **BOOTSTRAP)
+    assert estimate.fold_sd == pytest.approx(np.std([0.375, 0.125], ddof=1)) and (estimate.n, estimate.seeds) == (8, 2)
+
+
+def test_the_interval_over_folds_is_scipy_s_for_separate_samples():
+    corrects = np.random.default_rng(0).random((3, 60)) < [[0.9], [0.6], [0.5]]
+    estimate = metrics.accuracy(in_folds(*corrects, clips_a_group=2), "d", "a", resamples=4999, confidence=0.95)
+    groups = [correct.reshape(30, 2).mean(axis=1) for correct in corrects]
+
+    def mean_of_means(*samples, axis=-1):
+        return sum(sample.mean(axis=axis) for sample in samples) / len(samples)
+
+    expected = stats.bootstrap(groups, mean_of_means, n_resamples=4999, method="percentile", rng=1).confidence_interval
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_clips_tested_in_two_folds_are_not_twice_as_many():
+    correct = np.random.default_rng(0).random(60) < 0.6
+    once = metrics.accuracy(table(correct), "d", "a", **BOOTSTRAP)
+    twice = metrics.accuracy(pd.concat([table(correct).assign(fold=fold) for fold in (1, 2)]), "d", "a", **BOOTSTRAP)
+    assert (twice.value, twice.low, twice.high) == (once.value, once.low, once.high)
+
+
+def test_a_difference_over_folds_is_paired_within_each():
+    a, b = in_folds([1, 0, 0, 0], [1, 1, 0, 0]), in_folds([1, 1, 1, 0], [1, 1, 0, 0], system="b")
+    gap = metrics.difference(pd.concat([a, b]), "d", "b", "a", **BOOTSTRAP)
+    assert gap.value == 0.25 and gap.fold_sd == pytest.approx(np.std([0.5, 0], ddof=1))
+
+
+def test_a_fold_of_a_single_group_still_has_an_interval():
+    estimate = metrics.accuracy(in_folds([1, 0], [1, 1, 0, 0, 1, 0]), "d", "a", **BOOTSTRAP)
+    assert 0 <= estimate.low < estimate.value < estimate.high <= 1
 
 
 # --- differences ----------------------------------------------------------------------------------------------------

@@ -128,6 +128,25 @@ def test_differences(predictions):
     assert row["low"][0] >= 0 == row["low"][1] and row["high"][0] > 0.3
 
 
+def test_folds(predictions):
+    """Fold 2 as fold 1, but fusion has two more wrong; its clips are other clips."""
+    two = predictions.assign(fold=2, group="x" + predictions["group"], video="x" + predictions["video"])
+    two.loc[(two["system"] == "fusion") & two["video"].isin(["xv0", "xv1"]), "correct"] = False
+    both = pd.concat([predictions.assign(fold=1), two])
+    table = tables.folds(both, resamples=99, confidence=0.95).set_index("system")
+    assert list(table)[-2:] == ["fold 1", "fold 2"]
+    assert table["folds"].to_list() == [2, 2] and table["n_test"].to_list() == [24, 24]
+    each = [9.5 / 12, 7.5 / 12]
+    fusion, mv_only = table.loc["fusion"], table.loc["mv_only"]
+    assert fusion["mean"] == pytest.approx(np.mean(each), abs=1e-4)
+    assert fusion["mean, sd over folds"] == pytest.approx(np.std(each, ddof=1), abs=1e-4)
+    assert fusion["fold 1"].startswith("79.2 [") and fusion["fold 2"].startswith("62.5 [")
+    assert np.isnan(fusion["fusion minus it"]) and mv_only["mean, sd over folds"] == 0
+    assert mv_only["fusion minus it"] == pytest.approx(np.mean(each) - 0.5, abs=1e-4)
+    assert mv_only["fusion minus it, sd over folds"] == pytest.approx(np.std(each, ddof=1), abs=1e-4)
+    assert mv_only["fusion minus it, low"] < mv_only["fusion minus it"] < mv_only["fusion minus it, high"]
+
+
 # --- reading --------------------------------------------------------------------------------------------------------
 
 MEMORY = {"training clips": 0.95, "test clips": 0.12, "chance": 0.1, "permuted minus appearance": -0.07}

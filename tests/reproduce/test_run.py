@@ -16,7 +16,7 @@ from moclip import paths
 from moclip.reproduce.display import Display, clock
 from moclip.reproduce.notebook import NotebookError, Progress
 from moclip.reproduce.publish import PublishError, publish
-from moclip.reproduce.run import BusyError, _lock, plan, reproduce, seeds
+from moclip.reproduce.run import BusyError, _lock, folds, plan, reproduce, seeds
 from moclip.reproduce.stages import StageError
 
 ROOT = Path(__file__).parents[2]
@@ -298,6 +298,54 @@ def test_seeds_are_runs_of_their_own_and_one_table(notebooks, in_process):
     assert summary["mean"] == pytest.approx(0.6) and summary["std"] == pytest.approx(0.1)
     assert sorted(p.name for p in (paths.home() / "runs").iterdir()) == ["smoke", "smoke-seed1", "smoke-seed2"]
     assert {p.name for p in folder.iterdir()} == {"motion_seeds.csv", "motion_seeds_summary.csv"}
+
+
+FOLD = """
+fold = config.data.fold
+clips = [f"v{n}_f{fold}" for n in range(4)]
+(run / "predictions" / f"ucf101-fold{fold}").mkdir(parents=True, exist_ok=True)
+for system, right in (("fusion", fold), ("mv_only", 1)):
+    text = "video,group,class_name,pred,system,seed,dataset\\n"
+    for n, clip in enumerate(clips):
+        text += f"{clip},{clip},A,{'A' if n < right else 'B'},{system},0,ucf101-fold{fold}\\n"
+    (run / "predictions" / f"ucf101-fold{fold}" / f"{system}-seed0.csv").write_text(text)
+(run / "tables" / "results.csv").write_text(f"dataset,system,accuracy\\nucf101-fold{fold},fusion,{fold / 4}\\n")
+"""
+
+
+def test_folds_are_runs_of_their_own_and_one_table(notebooks, in_process, tmp_path):
+    opening = "from moclip.config import load_config\nfrom moclip.paths import run_dir\n"
+    opening += "config = load_config(profile, overrides)\nrun = run_dir(config.run)\n"
+    write_notebook(
+        notebooks, "02_second", opening + FOLD, needs=["tables/first.csv"],
+        makes=["tables/results.csv", "predictions/*/fusion-*"],
+    )  # fmt: skip
+    user = {"data": {"root": str(tmp_path), "annotation_path": str(tmp_path)}, "report": {"resamples": 99}}
+    folds("ucf101-small", user, notebooks=notebooks, say=lambda line: None)
+    names = sorted(path.name for path in (paths.home() / "runs").iterdir())
+    assert names == ["ucf101-small", "ucf101-small-fold2", "ucf101-small-fold3"]
+    folder = paths.figures_dir("ucf101-small")
+    assert {path.name for path in folder.iterdir()} == {"folds.csv", "folds_summary.csv"}
+    rows = pd.read_csv(folder / "folds.csv")
+    assert list(rows["fold"]) == [1, 2, 3] and list(rows["accuracy"]) == [0.25, 0.5, 0.75]
+    summary = pd.read_csv(folder / "folds_summary.csv").set_index("system")
+    assert set(summary["dataset"]) == {"ucf101"}, "one data set, not one a fold"
+    assert summary.loc["fusion", "mean"] == 0.5 and summary.loc["fusion", "mean, sd over folds"] == 0.25
+    assert summary.loc["mv_only", "fusion minus it"] == 0.25 and summary.loc["mv_only", "fold 3"].startswith("25.0")
+
+
+def test_what_a_notebook_uses_may_be_absent_and_comes_before_it(notebooks, in_process):
+    make = "from moclip.paths import run_dir\n(run_dir('smoke') / 'tables').mkdir(parents=True, exist_ok=True)\n"
+    make += "(run_dir('smoke') / 'tables' / 'last.csv').write_text('a')"
+    write_notebook(notebooks, "00_last", make, makes=["tables/last.csv"], uses=["tables/first.csv", "nobody/*.csv"])
+    options = {"notebooks": notebooks, "say": lambda line: None, "publish": False}
+    reproduce("smoke", only="00", **options)
+    assert in_process == ["00_last"], "without what it uses"
+    assert [stage.name for stage in plan("smoke", notebooks=notebooks).stages][:2] == ["01_first", "00_last"]
+    reproduce("smoke", **options)
+    assert in_process == ["00_last", "01_first", "00_last", "02_second"], "again with it"
+    reproduce("smoke", **options)
+    assert len(in_process) == 4
 
 
 def test_publish_writes_what_changed_and_removes_what_it_published(tmp_path, monkeypatch):
