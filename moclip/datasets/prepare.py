@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
-from moclip.config import Data
+from moclip.config import ConfigError, Data, MinFrames
 from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip, VideoDataset, fingerprint_files
-from moclip.parallel import for_each_file
+from moclip.datasets.facts import facts_of
+from moclip.parallel import ClipsError, for_each_file
 from moclip.paths import atomic_path, data_dir
 from moclip.video import transcode
 
@@ -36,6 +38,8 @@ def datasets_of(settings: Data) -> list[VideoDataset]:
         Clips could not be re-encoded.
     """
     datasets = _moving_photos(settings) if settings.name == "moving_photos" else [_from_disk(settings)]
+    if settings.min_frames != MinFrames():
+        datasets = [_long_enough(dataset, settings) for dataset in datasets]
     if settings.horizontal_flip is None:
         return datasets
     return [replace(dataset, horizontal_flip=settings.horizontal_flip) for dataset in datasets]
@@ -87,6 +91,28 @@ def _as_shipped(settings: Data) -> VideoDataset:
             temporary.write_text("".join(f"{path}\n" for path in dataset.missing))
         log.warning("%s: %d listed clips are missing, see %s", dataset.name, len(dataset.missing), report)
     return dataset
+
+
+def _long_enough(dataset: VideoDataset, settings: Data) -> VideoDataset:
+    """The data set without clips of too few frames; its description, which every table has, says how many those are."""
+    facts, problems = facts_of(dataset.clips, settings.workers)
+    if problems:
+        paths = {clip.name: clip.path for clip in dataset.clips}
+        raise ClipsError([(paths[name], reason) for name, reason in problems.items()], len(paths))
+    fewest = {"train": settings.min_frames.train, "val": settings.min_frames.train, "test": settings.min_frames.test}
+    splits: dict[str, Any] = {
+        split: [clip for clip in getattr(dataset, split) if facts[clip.name].decoded >= frames]
+        for split, frames in fewest.items()
+    }
+    left = [clip for clips in splits.values() for clip in clips]
+    dropped = len(dataset.clips) - len(left)
+    if not dropped:
+        return dataset
+    if not (splits["train"] and splits["test"]):
+        raise ConfigError(f"{dataset.name}: no training or no test clip has data.min_frames={settings.min_frames!r}")
+    rule = f"under {fewest['train']} frames in training, {fewest['test']} in testing"
+    description = f"{dataset.description}, {dropped} of {len(dataset.clips)} clips left out ({rule})"
+    return replace(dataset, **splits, description=description, fingerprint=fingerprint_files(left, settings.workers))
 
 
 def reports_dir(dataset: VideoDataset) -> Path:
