@@ -131,7 +131,7 @@ def to_input(clips: MotionClips, batch: dict[str, Tensor]) -> Tensor:
     fields = batch["fields"].flatten(0, 1)
     flips, boxes = (batch[name].repeat_interleave(segments, 0) for name in ("flip", "box"))
     size, bound = clips.settings.input_size, clips.scale.bound
-    inputs = transforms.to_input(fields, torch.ones(len(fields)), flips, boxes, bound, size, 1, height, width)
+    inputs = transforms.to_input(fields, torch.ones(len(fields), 2), flips, boxes, bound, size, 1, height, width)
     return inputs.unflatten(0, (count, segments))
 
 

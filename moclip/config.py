@@ -1,4 +1,4 @@
-"""One validated configuration object a run: a profile (``profiles/*.yaml``) with the user's overrides on top.
+"""One validated configuration object a run: a protocol, a profile that shortens it, the user's overrides on top.
 
 Every field says what it means and in which unit; an unknown key is an error that names the nearest one.
 """
@@ -6,6 +6,7 @@ Every field says what it means and in which unit; an unknown key is an error tha
 import difflib
 from collections.abc import Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from moclip.errors import MoclipError
+
+PROFILES = resources.files("moclip") / "profiles"
+PROTOCOLS = resources.files("moclip.protocols")
 
 
 class ConfigError(MoclipError, ValueError):
@@ -32,6 +36,13 @@ class Groups(Section):
     test: PositiveInt
 
 
+class MinFrames(Section):
+    """The fewest frames of a clip that is used, by split."""
+
+    train: PositiveInt = 1
+    test: PositiveInt = 1
+
+
 class Data(Section):
     """Which clips."""
 
@@ -49,6 +60,10 @@ class Data(Section):
     allow_partial: bool = Field(False, description="go on where listed files are missing; they are reported")
     on_error: Literal["raise", "skip"] = Field(
         "raise", description="where clips cannot be read: stop, or leave them out; they are counted and reported"
+    )
+    min_frames: MinFrames = Field(
+        MinFrames(),  # type: ignore[call-arg]
+        description="shorter clips are left out, and every table says how many (train counts for validation too)",
     )
     reencode: bool = Field(False, description="re-encode all clips one way (CoViAR's format) before reading motion")
     designs: dict[Literal["mixed", "independent"], Groups] = Field(
@@ -123,7 +138,9 @@ class MV(Section):
         (1.0, 0.875, 0.75), description="multi-scale crops, shares of the shorter side"
     )
     resize: Literal["keep", "squeeze"] = Field(
-        "keep", description="keep: crops are shares of the frame; squeeze: the frame is made 256x256 first"
+        "keep",
+        description="keep: TSN's crops, shares of the frame's shorter side; squeeze: the frame is made a square first, "
+        "and training crops have one scale and any place, another in each segment, as in the published code",
     )
     flip: Literal["exact", "reference"] = Field(
         "exact", description="mirror in pixels; or in 8 bit as 255 - x, which moves zero motion to 127"
@@ -131,12 +148,15 @@ class MV(Section):
     sampling: Literal["tsn", "reference"] = Field(
         "tsn", description="segments of the frames with vectors; or of all frames, with the published code's offsets"
     )
-    short_clips: Literal["keep", "drop"] = Field(
-        "keep", description="drop: clips of no more frames than segments are left out, as the published code does"
-    )
     segments: PositiveInt = Field(3, description="segments a clip in training")
     views: PositiveInt = Field(32, description="segments a clip in testing")
-    crops: Literal[1, 3, 10] = Field(1, description="crops a segment in testing; 10: corners and centre, each mirrored")
+    crops: Literal[1, 3, 10] = Field(
+        1,
+        description="crops a segment in testing: centre; 3 along the longer side; corners and centre, and mirrored",
+    )
+    test_flip: Literal["always", "random"] = Field(
+        "always", description="random: a clip's second five of 10 crops are mirrored by the toss of a seeded coin"
+    )
     average: Literal["softmax", "logit"] = Field("softmax", description="what is averaged over views for MV-only")
     select: Literal["last", "val", "test"] = Field(
         "last", description="which epoch is kept: the last, or the best on validation clips, or on the TEST clips"
@@ -146,6 +166,7 @@ class MV(Section):
     milestones: tuple[int, ...] = (80, 160)
     lr: PositiveFloat
     lr_multipliers: LrMultipliers = LrMultipliers()  # type: ignore[call-arg]
+    eps: PositiveFloat = Field(1e-8, description="Adam's epsilon")
     weight_decay: float = Field(1e-4, ge=0)
     decay_all: bool = Field(True, description="false: biases and BatchNorm take no weight decay")
     batch_size: PositiveInt
@@ -175,9 +196,17 @@ class Fusion(Section):
     statistics: Literal["frozen", "drifting"] = Field(
         "frozen", description="drifting: the motion network's BatchNorm goes on learning while the head is trained"
     )
-    test_flip: Literal["none", "random"] = Field("none", description="random: half of the test views are mirrored")
     select: Literal["last", "val", "test"] = Field("last", description="which epoch is kept, as mv.select")
     seeds: tuple[int, ...] = (0, 1, 2)
+
+    @model_validator(mode="after")
+    def _what_is_cached_cannot_drift(self) -> "Fusion":
+        if self.statistics == "drifting" and self.train_features == "cached":
+            raise ValueError(
+                "statistics=drifting needs train_features=drawn: views that were computed once do not pass the network "
+                "again, so that its statistics cannot drift"
+            )
+        return self
 
 
 class Training(Section):
@@ -188,6 +217,20 @@ class Training(Section):
     accumulate: PositiveInt = Field(1, description="batches whose gradients are added up before a step")
     channels_last: bool = False
     workers: int = Field(0, ge=0, description="processes that load batches; 0: the training process itself")
+
+
+class Study(Section):
+    """What the fields of the protocol do: `paper` with one field after the other as in `reference` (notebook 13)."""
+
+    fields: tuple[str, ...] = Field(
+        (), description="fields of reference.yaml, for instance mv.views; ``a+b`` changes two at once; all if empty"
+    )
+    clips: PositiveInt | None = Field(None, description="clips a class in training and in testing; all if unset")
+    seeds: tuple[int, ...] = Field((0, 1, 2), description="of the motion network and of the head, paired over variants")
+    shortened: dict[str, Any] = Field(
+        default_factory=dict,
+        description="overrides of all variants, for instance {mv.epochs: 3}; tables name them",
+    )
 
 
 class Timing(Section):
@@ -224,13 +267,16 @@ class Config(Section):
     profile: str
     run: str = Field(description="name of the folder under runs/ and figures/; the profile's unless set")
     device: str = Field("auto", description="auto, cpu, cuda")
-    protocol: str = Field(description="the profile's, named in every table; with what overrides changed of it")
+    protocol: str = Field(
+        description="its name, as every table has it: with the profile that shortens it and what overrides changed"
+    )
     data: Data
     encoder: Encoder
     motion: Motion = Motion()  # type: ignore[call-arg]
     mv: MV
     fusion: Fusion = Fusion()  # type: ignore[call-arg]
     training: Training = Training()  # type: ignore[call-arg]
+    study: Study = Study()  # type: ignore[call-arg]
     timing: Timing = Timing()  # type: ignore[call-arg]
     report: Report = Report()  # type: ignore[call-arg]
     figures: Figures = Figures()  # type: ignore[call-arg]
@@ -238,67 +284,104 @@ class Config(Section):
 
 def profiles() -> list[str]:
     """Names of the profiles that come with the package."""
-    folder = resources.files("moclip") / "profiles"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return _names(PROFILES)
+
+
+def protocols() -> list[str]:
+    """Names of the protocols."""
+    return _names(PROTOCOLS)
 
 
 def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a profile and put overrides on top.
+    """Read a protocol, put the profile that names it on top, and overrides on top of both.
 
     Parameters
     ----------
     profile : one of `profiles()`, or a path to a YAML file of the same form.
-    overrides : nested (``{"data": {"root": ...}}``) or dotted (``{"data.root": ...}``) values.
+    overrides : nested (``{"data": {"root": ...}}``) or dotted (``{"data.root": ...}``) values. With ``protocol`` among
+        them, the profile stands on that one instead.
 
     Raises
     ------
     ConfigError
-        Unknown profile or key (with the nearest one), or a value that does not fit.
+        Unknown profile, protocol or key (with the nearest one), or a value that does not fit.
     """
-    own = read_profile(profile)
-    name = Path(profile).stem
-    named = {"run": name, **merge(own, nested(overrides or {})), "profile": name}
+    own, asked, name = read_profile(profile), nested(overrides or {}), Path(profile).stem
+    chosen = str(asked.get("protocol", own.get("protocol")))
+    protocol = read_protocol(chosen)
+    insists = protocol.pop("insists", {})
+    base = {"run": name, **merge(merge(protocol, own), insists), "protocol": chosen, "profile": name}
     try:
-        config = Config.model_validate(named)
-        unchanged = Config.model_validate({"run": name, **own, "profile": name})
+        config = Config.model_validate({**merge(base, asked), "profile": name})
+        unchanged = Config.model_validate(base)
+        whole = Config.model_validate(merge(merge(base, protocol), insists))
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
-    changes = changed_protocol(unchanged, config)
-    return config.model_copy(update={"protocol": ", ".join([config.protocol, *changes])})
+    shortened = f" as shortened by profile {name}" if changed_protocol(whole, unchanged) else ""
+    named = ", ".join([chosen + shortened, *changed_protocol(unchanged, config)])
+    return config.model_copy(update={"protocol": named})
 
 
-def changed_protocol(profile: Config, config: Config) -> list[str]:
-    """``mv.epochs=3`` and the like: what overrides changed of the method, so that no table calls it the profile's own.
+def changed_protocol(before: Config, after: Config) -> list[str]:
+    """``mv.epochs=3`` and the like: what ``after`` changed of the method, so that no table calls it ``before``'s.
 
     Seeds are no part of a protocol, nor is where the data lie or how many are read at once.
     """
-    skipped = {"encoder.batch_size", "mv.seed", "fusion.seeds"}
-    changes = []
-    for section in ("encoder", "motion", "mv", "fusion"):
-        before, now = (getattr(each, section).model_dump() for each in (profile, config))
-        changes += [f"{section}.{key}={now[key]}" for key in now if now[key] != before[key]]
-    for key in ("reencode", "val_fraction", "horizontal_flip"):
-        if (value := getattr(config.data, key)) != getattr(profile.data, key):
-            changes.append(f"data.{key}={value}")
-    return [change for change in changes if change.partition("=")[0] not in skipped]
+    old = method(before)
+    return [f"{key}={_brief(value)}" for key, value in method(after).items() if value != old[key]]
+
+
+def method(config: Config) -> dict[str, Any]:
+    """The fields that a protocol decides, by name: ``{"mv.epochs": 200, ...}``."""
+    values = {"encoder": config.encoder, "motion": config.motion, "mv": config.mv, "fusion": config.fusion}
+    fields = leaves({name: section.model_dump() for name, section in values.items()})
+    for key in ("encoder.batch_size", "mv.seed", "fusion.seeds"):
+        del fields[key]
+    data = config.data.model_dump()
+    for key in ("reencode", "val_fraction", "horizontal_flip", "min_frames"):
+        fields[f"data.{key}"] = data[key]
+    return fields | {"training.accumulate": config.training.accumulate}
+
+
+def _brief(value: Any) -> str:
+    """``{"train": 5, "test": 27}`` as ``(train 5, test 27)``: no quotes in tables."""
+    return f"({', '.join(f'{key} {each}' for key, each in value.items())})" if isinstance(value, dict) else str(value)
 
 
 def read_profile(profile: str) -> dict[str, Any]:
     """Values of a profile, the profile it extends underneath."""
     path = Path(profile)
     if path.suffix not in {".yaml", ".yml"}:
-        if profile not in profiles():
-            raise ConfigError(
-                f"unknown profile {profile!r}{nearest(profile, profiles())}; there are: {', '.join(profiles())}"
-            )
-        text = (resources.files("moclip") / "profiles" / f"{profile}.yaml").read_text()
+        values = _read(PROFILES, profile)
     elif path.is_file():
-        text = path.read_text()
+        values = yaml.safe_load(path.read_text()) or {}
     else:
         raise ConfigError(f"no such profile file: {profile}")
-    values = yaml.safe_load(text) or {}
     base = values.pop("extends", None)
     return merge(read_profile(base), values) if base else values
+
+
+def read_protocol(name: str) -> dict[str, Any]:
+    """Values of a protocol, the protocol it extends underneath."""
+    values = _read(PROTOCOLS, name)
+    base = values.pop("extends", None)
+    return merge(read_protocol(base), values) if base else values
+
+
+def leaves(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Sections as fields by their name: ``{"mv": {"epochs": 3}}`` -> ``{"mv.epochs": 3}``."""
+    return {f"{name}.{key}": value for name, section in values.items() for key, value in section.items()}
+
+
+def _names(folder: Traversable) -> list[str]:
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _read(folder: Traversable, name: str) -> dict[str, Any]:
+    if name not in (there := _names(folder)):
+        kind = folder.name.removesuffix("s")
+        raise ConfigError(f"unknown {kind} {name!r}{nearest(name, there)}; there are: {', '.join(there)}")
+    return yaml.safe_load((folder / f"{name}.yaml").read_text()) or {}
 
 
 def parse_override(text: str) -> dict[str, Any]:

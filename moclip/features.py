@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from moclip.artefacts import load_tensors, save_tensors
 from moclip.chunks import add_rows, read_rows
@@ -149,15 +150,23 @@ def one_frame(path: Path, which: str) -> np.ndarray:
 
 @torch.no_grad()
 def motion_features(
-    model: MVTSN, clips: MotionClips, views: int, device: torch.device | str = "cpu", views_a_batch: int = 256
+    model: MVTSN,
+    clips: MotionClips,
+    views: int,
+    device: torch.device | str = "cpu",
+    views_a_batch: int = 256,
+    crops: int = 1,
 ) -> Tensor:
-    """Features of the centre segments under a frozen network: float32 (N, V, D), on the CPU."""
+    """Features of the centre segments under a frozen network: float32 (N, V, D), on the CPU.
+
+    V is ``views * crops``; see `MotionClips.centre_views`.
+    """
     model = model.to(device).eval()
-    size = max(1, views_a_batch // views)
+    size = max(1, views_a_batch // (views * crops))
     parts = []
     for start in track(range(0, len(clips), size), "motion features", unit="batch"):
         indices = range(start, min(start + size, len(clips)))
-        batch = {key: value.to(device) for key, value in clips.centre_views(indices, views).items()}
+        batch = {key: value.to(device) for key, value in clips.centre_views(indices, views, crops).items()}
         parts.append(model.features(clips.to_input(batch)).float().cpu())
     return torch.cat(parts)
 
@@ -196,20 +205,40 @@ def permuted_draws(draws: Draws, seed: int) -> Draws:
     return lambda epoch: permuted(draws(epoch), seed)
 
 
-def fresh_draws(model: MVTSN, clips: MotionClips, seed: int, device: torch.device | str, batch_size: int) -> Draws:
+def fresh_draws(
+    model: MVTSN,
+    clips: MotionClips,
+    seed: int,
+    device: torch.device | str,
+    batch_size: int,
+    statistics: str = "frozen",
+) -> Draws:
     """Motion features an epoch from newly drawn segments and crops (``train_features: drawn``, the paper's way).
 
     Other draws than those on which the network was trained, and others for every ``seed``.
+
+    Parameters
+    ----------
+    statistics : ``frozen``; or ``drifting``, the published code's fault: its ``model.train()`` reaches the network too,
+        so that BatchNorm normalises by the statistics of the batch and goes on learning them (no weight changes).
+        Batches are those that the head is trained on, so that this is what one loop over both would do. Ask for the
+        epochs in order, once each, and for test features only afterwards: they depend on what has drifted.
     """
     model = model.to(device).eval()
 
     @torch.no_grad()
     def draw(epoch: int) -> Tensor:
-        parts = []
-        for start in range(0, len(clips), batch_size):
-            samples = [clips[epoch, index, 1 + seed] for index in range(start, min(start + batch_size, len(clips)))]
+        order = np.arange(len(clips))
+        if statistics == "drifting":
+            order = np.random.default_rng([seed, epoch]).permutation(len(clips))  # as `training.fit_head`
+            for module in model.modules():
+                module.train(isinstance(module, nn.BatchNorm2d))
+        rows = torch.empty(len(clips), model.feature_dim)
+        for part in np.array_split(order, math.ceil(len(clips) / batch_size)):
+            samples = [clips[epoch, int(index), 1 + seed] for index in part]
             batch = {key: value.to(device) for key, value in torch.utils.data.default_collate(samples).items()}
-            parts.append(model.features(clips.to_input(batch)).mean(dim=1).cpu())
-        return torch.cat(parts)
+            rows[part] = model.features(clips.to_input(batch)).mean(dim=1).cpu()
+        model.eval()
+        return rows
 
     return draw

@@ -119,50 +119,79 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         Returns
         -------
         dict
-            ``cells`` int16 (see `cells`); ``factor`` (), ``scale`` () (units a pixel), ``box`` (4,), ``flip`` () and
-            ``label`` () of all segments.
+            ``cells`` int16 (see `cells`); ``factor`` (), ``scale`` () (units a pixel) and ``label`` () of all segments;
+            ``box`` (S, 4) and ``flip`` (S,).
         """
         index = key[1]
         rng = np.random.default_rng([self.settings.seed, *key])
-        chosen = sampling.random_segments(len(self.candidates[index]), self.settings.segments, rng)
+        frames = self.frames(index, self.settings.segments, rng)
+        frame, scales = (self.geometry.height, self.geometry.width), self.settings.train_scales
+        if self.settings.resize == "keep":  # one crop for all segments of a clip
+            boxes = np.tile(transforms.random_box(*frame, scales, rng), (len(frames), 1))
+        else:
+            boxes = transforms.squeezed_boxes(*frame, scales, self.settings.input_size, len(frames), rng)
         return {
-            "cells": self.cells(index, self.candidates[index][chosen]),
+            "cells": self.cells(index, frames),
             "factor": self.factor(index),
             "scale": self.motion(index).scale,
-            "box": transforms.random_box(self.geometry.height, self.geometry.width, self.settings.train_scales, rng),
-            "flip": bool(self.flips and rng.random() < 0.5),
+            "box": boxes,
+            "flip": np.full(len(frames), self.flips and rng.random() < 0.5),
             "label": int(self.labels[index]),
         }
 
-    def centre_views(self, indices: Sequence[int], views: int) -> dict[str, Tensor]:
-        """Test batch of some clips: the centre segments, the centre crop, no flip. Keys as in training."""
-        frames = [
-            self.candidates[index][sampling.centre_segments(len(self.candidates[index]), views)] for index in indices
-        ]
-        box = transforms.centre_box(self.geometry.height, self.geometry.width, self.settings.crop)
+    def frames(self, index: int, segments: int, rng: np.random.Generator | None = None) -> np.ndarray:
+        """A frame of each segment of a clip: drawn, or without ``rng`` the middle ones. int64 (S,)."""
+        if self.settings.sampling == "reference":
+            return sampling.reference_frames(self.motion(index).types, segments, rng)
+        candidates = self.candidates[index]
+        if rng is None:
+            return candidates[sampling.centre_segments(len(candidates), segments)]
+        return candidates[sampling.random_segments(len(candidates), segments, rng)]
+
+    def centre_views(self, indices: Sequence[int], views: int, crops: int = 1) -> dict[str, Tensor]:
+        """Test batch of some clips: the centre segments. Keys as in training, V = views * crops crops a clip.
+
+        Parameters
+        ----------
+        crops : 1, 3, or 10: corners and centre, and the same of the mirrored frame. Where a flip would change the
+            class (``flips`` is False) 10 are 5: the other five would be the same again.
+        """
+        frame = (self.geometry.height, self.geometry.width)
+        boxes = transforms.view_boxes(*frame, self.settings.crop, min(crops, 5), self.settings.resize == "squeeze")
+        flip = np.zeros((len(indices), len(boxes)), bool)  # (B, C)
+        if crops == 10 and self.flips:
+            coins = [np.random.default_rng([self.settings.seed, index]).random() < 0.5 for index in indices]
+            second = np.array(coins) if self.settings.test_flip == "random" else np.ones(len(indices), bool)
+            boxes, flip = np.tile(boxes, (2, 1)), np.hstack([flip, flip | second[:, None]])
+        cells = [self.cells(index, self.frames(index, views)) for index in indices]
         return {
-            "cells": torch.from_numpy(np.stack([self.cells(*pair) for pair in zip(indices, frames, strict=True)])),
+            "cells": torch.from_numpy(np.stack(cells)),
             "factor": torch.from_numpy(np.stack([self.factor(index) for index in indices])),
             "scale": torch.tensor([self.motion(index).scale for index in indices]),
-            "box": torch.from_numpy(box).expand(len(frames), 4),
-            "flip": torch.zeros(len(frames), dtype=torch.bool),
+            "box": torch.from_numpy(boxes).repeat(views, 1).expand(len(cells), -1, -1),
+            "flip": torch.from_numpy(flip).repeat(1, views),
         }
 
     def to_input(self, batch: dict[str, Tensor]) -> Tensor:
-        """A batch to network input, on the batch's device: (B, S, 2, size, size) in [-0.5, 0.5]."""
+        """A batch to network input, on the batch's device: (B, V, 2, size, size) in [-0.5, 0.5], V crops a clip."""
         cells = batch["cells"]  # (B, S, gh, gw, 2) or (B, S, K, gh, gw, 2)
-        count, segments = cells.shape[:2]
+        segments, views = cells.shape[1], batch["box"].shape[1]
         vectors = cells.flatten(0, 1)
         block, height, width = self.geometry.block, self.geometry.height, self.geometry.width
-        # One crop and one flip for all segments of a clip.
-        names = ("factor", "scale", "flip", "box")
-        factors, scales, flips, boxes = (batch[name].repeat_interleave(segments, 0) for name in names)
+        factors, scales = (batch[name].repeat_interleave(segments, 0) for name in ("factor", "scale"))
         if self.geometry.way:
             vectors = accumulate(vectors, block, height, width, scales).permute(0, 2, 3, 1)  # (N, H, W, 2)
             block = 1
+        if views > segments:  # several crops of each
+            vectors, factors = (each.repeat_interleave(views // segments, 0) for each in (vectors, factors))
+        flips, boxes = batch["flip"].flatten(), batch["box"].flatten(0, 1)  # (B * V,), (B * V, 4)
+        # The published flip, 255 - x in 8 bit, is minus x here: its sign comes behind the 8 bit, not before.
+        late = torch.where(flips & (self.settings.flip == "reference"), -1.0, 1.0)
+        factors = torch.stack([factors * late, factors], dim=1)  # (B * V, 2)
         size, bound = self.settings.input_size, self.scale.bound
         inputs = transforms.to_input(vectors, factors, flips, boxes, bound, size, block, height, width)
-        return inputs.unflatten(0, (count, segments))
+        inputs[:, 0] *= late.view(-1, 1, 1)
+        return inputs.unflatten(0, (-1, views))
 
     def saturated(self) -> float:
         """Share of all raw block vectors that the 8-bit scaling cuts off."""

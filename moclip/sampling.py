@@ -41,6 +41,31 @@ def _edges(count: int, segments: int) -> np.ndarray:
     return np.linspace(0, count, segments + 1)
 
 
+def reference_frames(types: np.ndarray, segments: int, rng: np.random.Generator | None = None) -> np.ndarray:
+    """The published code's frames of a clip: int64 (S,), in presentation order.
+
+    Parameters
+    ----------
+    types : U1 (T,), see `moclip.video.Motion`.
+    segments : S.
+    rng : draws a frame from each of `reference_ranges` (training); without it `reference_centres` (testing).
+
+    Returns
+    -------
+    Frames of the file. CoViAR does not count the last one, so that it is never taken; an index beyond the clip, which
+    that code turns into a field of zeros, becomes the last frame counted. Instead of an I-frame, which has no motion,
+    the P-frame before it; at the clip's beginning the first one after it.
+    """
+    count = max(len(types) - 1, 1)
+    if rng is None:
+        drawn = np.array(reference_centres(count, segments))
+    else:
+        drawn = np.array([rng.integers(first, last) for first, last in reference_ranges(count, segments)])
+    moving = np.flatnonzero(types != "I")
+    before = np.searchsorted(moving, np.minimum(drawn, count - 1), side="right") - 1
+    return moving[np.maximum(before, 0)]
+
+
 def reference_ranges(count: int, segments: int) -> list[tuple[int, int]]:
     """Where the published code draws its training frames: [first, last) of each segment, in frames of CoViAR's count.
 

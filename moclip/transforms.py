@@ -57,7 +57,7 @@ def to_input(
     Parameters
     ----------
     vectors : (N, gh, gw, 2), numbers of any type on cells of ``block`` pixels (1: on pixels).
-    factors : float32 (N,), network units a unit of ``vectors``.
+    factors : float32 (N, 2), network units a unit of ``vectors``, for x and y.
     mirrored : bool (N,), see `flip`.
     boxes, size : see `crop_resize`.
     bound : see `quantise`.
@@ -87,7 +87,7 @@ def by_torch(
     width: int,
 ) -> Tensor:
     """`to_input` with torch's operations."""
-    fields = expand(vectors * factors.view(-1, 1, 1, 1), block, height, width)
+    fields = expand(vectors * factors[:, None, None], block, height, width)
     return crop_resize(quantise(flip(fields, mirrored), bound), boxes, size)
 
 
@@ -115,10 +115,29 @@ def quantise(fields: Tensor, bound: float = 20.0) -> Tensor:
     return (torch.trunc(fields * (127.5 / bound)) + 128).clamp_(0, 255) / 255 - 0.5
 
 
+# Places of the crops in testing: left and top, in halves of the room that the crop leaves.
+CENTRE = ((1, 1),)
+FIVE = ((0, 0), (2, 0), (0, 2), (2, 2), (1, 1))
+
+
+def view_boxes(height: int, width: int, crop: float, crops: int = 1, squeeze: bool = False) -> np.ndarray:
+    """The crops of a test view: float32 (C, 4) left, top, width, height in pixels.
+
+    Parameters
+    ----------
+    crop : side of the crop, as a share of the frame's shorter side.
+    crops : 1 is the centre; 3 lie along the longer side (start, middle, end); 5 are the corners and the centre.
+    squeeze : the frame is made a square first: crops are shares of its width and of its height.
+    """
+    wide, high = (crop * width, crop * height) if squeeze else (crop * min(height, width),) * 2
+    along = ((0, 1), (1, 1), (2, 1)) if width >= height else ((1, 0), (1, 1), (1, 2))
+    places = {1: CENTRE, 3: along, 5: FIVE}[crops]
+    return np.array([((width - wide) * x / 2, (height - high) * y / 2, wide, high) for x, y in places], np.float32)
+
+
 def centre_box(height: int, width: int, crop: float) -> np.ndarray:
     """The centre crop: float32 (4,) left, top, width, height in pixels; its side is ``crop`` times the shorter side."""
-    side = crop * min(height, width)
-    return np.array([(width - side) / 2, (height - side) / 2, side, side], np.float32)
+    return view_boxes(height, width, crop)[0]
 
 
 def random_box(height: int, width: int, scales: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
@@ -135,6 +154,26 @@ def random_box(height: int, width: int, scales: tuple[float, ...], rng: np.rando
     return np.array(
         [(width - box_width) * across / 4, (height - box_height) * down / 4, box_width, box_height], np.float32
     )
+
+
+def squeezed_boxes(
+    height: int, width: int, scales: tuple[float, ...], size: int, segments: int, rng: np.random.Generator
+) -> np.ndarray:
+    """The published code's training crops: float32 (S, 4) left, top, width, height in pixels.
+
+    It resizes the frame, whatever its shape, to a square of side ``size`` / scale and cuts ``size`` x ``size`` pixels
+    from it: one scale a clip, any place, drawn anew in each segment. In the frame's own pixels that is a box of the
+    frame's shape.
+
+    Parameters
+    ----------
+    size : side of the network's input.
+    """
+    room = round(size / scales[int(rng.integers(len(scales)))]) - size
+    places = rng.integers(room + 1, size=(segments, 2))
+    frame = np.array([width, height])
+    sides = np.broadcast_to(frame * size / (size + room), (segments, 2))
+    return np.concatenate([frame * places / (size + room), sides], axis=1).astype(np.float32)
 
 
 def crop_resize(fields: Tensor, boxes: Tensor, size: int) -> Tensor:

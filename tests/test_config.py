@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from moclip.config import ConfigError, load_config, merge, nested, parse_override, profiles
+from moclip.config import (
+    ConfigError,
+    leaves,
+    load_config,
+    merge,
+    method,
+    nested,
+    parse_override,
+    profiles,
+    protocols,
+    read_protocol,
+)
 
 
 @pytest.mark.parametrize("profile", profiles())
@@ -124,10 +135,105 @@ def test_a_step_schedule_has_to_step():
     assert load_config("ucf101", {"mv.epochs": 30, "mv.milestones": [10, 20]}).mv.epochs == 30
 
 
+# --- protocols ------------------------------------------------------------------------------------------------------
+
+
+def protocol_fields(name):
+    return leaves(read_protocol(name))
+
+
+def test_the_paper_s_protocol_names_every_field_of_the_method():
+    """A field that it does not name would be decided by no one; a new one has to be entered there, with its source."""
+    machine_s = {"data.reencode", "data.horizontal_flip", "training.accumulate"}  # data at hand, machine at hand
+    assert protocol_fields("paper").keys() == method(load_config("ucf101")).keys() - machine_s
+
+
+@pytest.mark.parametrize("name", protocols())
+def test_a_protocol_says_where_each_line_comes_from(name):
+    path = Path(__file__).parents[1] / "moclip" / "protocols" / f"{name}.yaml"
+    lines = [line for line in path.read_text().splitlines() if line.startswith("  ")]
+    unsourced = [line for line in lines if "#" not in line and "milestones" not in line and "train: true" not in line]
+    assert name == "paper-val" or len(unsourced) <= 1, unsourced  # `pretrained: true` stands under its backbone
+    assert read_protocol(name)
+
+
+def test_the_profiles_of_ucf101_follow_their_protocol_in_every_field():
+    for profile, protocol in (("ucf101", "paper"), ("ucf101-val", "paper-val"), ("ucf101-reference", "reference")):
+        config = load_config(profile)
+        assert config.protocol == protocol
+        dumped = config.model_dump(mode="json")
+        for key, value in protocol_fields(protocol).items():
+            section, field = key.split(".")
+            if section != "insists":
+                assert dumped[section][field] == value, key
+
+
+def test_what_the_published_code_does_otherwise():
+    """FACTS 1 and 2, field by field."""
+    paper, reference = protocol_fields("paper"), protocol_fields("reference")
+    assert {key: value for key, value in reference.items() if paper.get(key) != value} == {
+        "motion.field": "accumulated", "mv.resize": "squeeze", "mv.flip": "reference", "mv.sampling": "reference",
+        "mv.views": 25, "mv.crops": 10, "mv.test_flip": "random", "mv.average": "logit", "mv.select": "test",
+        "mv.lr_multipliers": {"classifier": 1.0, "stem": 0.1, "rest": 0.01}, "mv.eps": 1e-3,
+        "fusion.epochs": 100, "fusion.statistics": "drifting", "fusion.select": "test",
+        "data.min_frames": {"train": 5, "test": 27},
+        "insists.fusion": {"train_features": "drawn"},
+    }  # fmt: skip
+    validated = protocol_fields("paper-val")
+    assert {key for key in validated if paper[key] != validated[key]} == {
+        "data.val_fraction", "mv.select", "fusion.select"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", profiles())
+@pytest.mark.parametrize("protocol", protocols())
+def test_any_profile_takes_any_protocol(profile, protocol):
+    config = load_config(profile, {"protocol": protocol})
+    assert config.protocol.startswith(protocol) and "mv." not in config.protocol
+    own = load_config(profile)
+    assert (config.mv.epochs, config.mv.lr, config.mv.backbone) == (own.mv.epochs, own.mv.lr, own.mv.backbone)
+    assert config.encoder.name == own.encoder.name and config.motion.units == own.motion.units
+    if protocol == "reference":
+        assert (config.mv.crops, config.mv.average, config.motion.field) == (10, "logit", "accumulated")
+        assert config.fusion.statistics == "drifting" and config.fusion.train_features == "drawn"
+
+
+def test_what_is_shortened_is_said_and_by_whom():
+    assert load_config("quick").protocol == "paper as shortened by profile quick"
+    assert load_config("hmdb51").protocol == "paper", "other data are no other protocol"
+    changed = load_config("quick", {"protocol": "reference", "mv.crops": 1, "mv.lr_multipliers.rest": 0.5})
+    assert changed.protocol == (
+        "reference as shortened by profile quick, mv.crops=1, mv.lr_multipliers=(classifier 1.0, stem 0.1, rest 0.5)"
+    )
+    assert load_config("ucf101", {"protocol": "reference"}).protocol == load_config("ucf101-reference").protocol
+    undone = load_config("quick", {"mv.epochs": 200, "mv.milestones": [80, 160], "mv.schedule": "step"})
+    assert "mv.epochs=200" in undone.protocol and undone.protocol.startswith("paper as shortened by profile quick")
+    accumulated = load_config("ucf101", {"training": {"accumulate": 4, "devices": 2}})
+    assert accumulated.protocol == "paper, training.accumulate=4"
+
+
+def test_overrides_win_over_what_a_protocol_insists_on():
+    with pytest.raises(ConfigError, match=r"fusion: .*statistics=drifting needs train_features=drawn"):
+        load_config("quick", {"protocol": "reference", "fusion.train_features": "cached"})
+    frozen = load_config(
+        "quick", {"protocol": "reference", "fusion": {"train_features": "cached", "statistics": "frozen"}}
+    )
+    assert frozen.fusion.train_features == "cached"
+
+
+def test_an_unknown_protocol_names_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="unknown protocol 'refrence' .did you mean 'reference'.*: paper, paper-val"):
+        load_config("quick", {"protocol": "refrence"})
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: smoke\nprotocol: papre\n")
+    with pytest.raises(ConfigError, match="unknown protocol 'papre' .did you mean 'paper'"):
+        load_config(str(path))
+
+
 def test_a_folder_of_own_videos():
     config = load_config("folder", {"data.root": "/videos"})
     assert config.data.name == "video_folder" and config.data.reencode and config.motion.units == "equivalent"
-    assert config.protocol == load_config("folder", {"data.seed": 3}).protocol == load_config("ucf101-small").protocol
+    assert config.protocol == load_config("folder", {"data.seed": 3}).protocol == "paper as shortened by profile folder"
     changed = load_config("folder", {"data.horizontal_flip": False, "data.val_fraction": 0.1})
     assert changed.protocol == f"{config.protocol}, data.val_fraction=0.1, data.horizontal_flip=False"
     for share in (0, 1):

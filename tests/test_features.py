@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from moclip import features
 from moclip.artefacts import load_tensors
+from moclip.config import Fusion
 from moclip.features import (
     appearance_features,
     cached_draws,
@@ -30,6 +32,7 @@ from moclip.models import create_model
 from moclip.models.encoders import load_encoder
 from moclip.models.encoders.base import Encoder
 from moclip.parallel import ClipsError
+from moclip.training import fit_head
 from moclip.video import load_motion, read_frames, read_motion
 from moclip.video.store import VERSION
 
@@ -346,6 +349,67 @@ def test_the_network_is_frozen(network, clips, how):
     changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
     assert changed == [] and not result.requires_grad
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("statistics", ["frozen", "drifting"])
+def test_what_the_training_of_the_head_does_to_the_network(network, clips, statistics):
+    """Every parameter and buffer, before and after: frozen, not a bit; drifting, BatchNorm's statistics and no more."""
+    network = deepcopy(network).train()
+    state = [*network.named_parameters(), *network.named_buffers()]
+    before = {name: tensor.detach().clone() for name, tensor in state}
+    assert before.keys() == network.state_dict().keys()
+    draws = fresh_draws(network, clips, 0, "cpu", 4, statistics)
+    head = create_model("fusion", num_classes=4, appearance_dim=3, motion_dim=network.feature_dim, hidden=8)
+    labels = torch.from_numpy(clips.labels)
+    fit_head(head, torch.randn(len(clips), 3), draws, labels, Fusion(epochs=2, batch_size=4), seed=0, device="cpu")
+    changed = {name for name, tensor in state if not torch.equal(tensor, before[name])}
+    kinds = [name for name, module in network.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert len(kinds) > 40
+    learned = {f"{name}.{each}" for name in kinds for each in ("running_mean", "running_var", "num_batches_tracked")}
+    assert changed == (learned if statistics == "drifting" else set())
+    assert all(parameter.grad is None for parameter in network.parameters()) and not network.training
+    if statistics == "drifting":
+        assert network.data_bn.num_batches_tracked - before["data_bn.num_batches_tracked"] == 4, "2 epochs of 2 batches"
+
+
+def test_drifting_is_the_published_code_s_single_loop(network, clips):
+    """Its loop: ``train()`` on everything, batch after batch through the network and into the head."""
+    ours, theirs = deepcopy(network).eval(), deepcopy(network).train()
+    drawn = fresh_draws(ours, clips, 5, "cpu", 4, "drifting")(1)
+    order = np.random.default_rng([5, 1]).permutation(len(clips))  # the head's batches: training.fit_head, seed 5
+    with torch.no_grad():
+        for part in np.array_split(order, 2):
+            batch = torch.utils.data.default_collate([clips[1, int(index), 6] for index in part])
+            expected = theirs.features(clips.to_input(batch)).mean(dim=1)
+            torch.testing.assert_close(drawn[part], expected, atol=1e-4, rtol=1e-3)
+    for (name, one), two in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, two, msg=name)
+    frozen = fresh_draws(deepcopy(network), clips, 5, "cpu", 4)(1)
+    assert not torch.allclose(frozen, drawn, atol=1e-2), "features of another kind"
+
+
+def test_the_head_is_trained_on_the_batches_that_drifted(network, clips):
+    """What `drifting` rests on: `fit_head` cuts an epoch as `fresh_draws` does."""
+    seen = []
+    head = create_model("fusion", num_classes=4, appearance_dim=1, motion_dim=1, hidden=8)
+    head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1][:, 0].int().tolist()))
+    rows = torch.arange(len(clips)).float()[:, None]
+    settings = Fusion(epochs=2, batch_size=3)
+    fit_head(head, rows, lambda epoch: rows, torch.from_numpy(clips.labels), settings, seed=7, device="cpu")
+    drifted = []
+    clips.__class__ = type("Watched", (MotionClips,), {"__getitem__": lambda self, key: drifted.append(key) or sample})
+    sample = MotionClips.__getitem__(clips, (0, 0))
+    draws = fresh_draws(deepcopy(network), clips, 7, "cpu", settings.batch_size, "drifting")
+    draws(0), draws(1)
+    assert [index for _, index, _ in drifted] == [index for batch in seen for index in batch]
+    assert [len(batch) for batch in seen] == [3, 3, 2] * 2 and [epoch for epoch, _, _ in drifted] == [0] * 8 + [1] * 8
+
+
+def test_features_of_ten_crops(network, clips):
+    computed = motion_features(network, clips, views=2, views_a_batch=40, crops=10)
+    assert computed.shape == (8, 20, 1280)
+    centre = motion_features(network, clips, views=2)
+    torch.testing.assert_close(computed[:, 4::10], centre, atol=1e-4, rtol=1e-3)
 
 
 def test_fresh_draws_are_the_mean_over_the_drawn_segments(network, clips):

@@ -66,7 +66,8 @@ def test_a_sample_has_int16_cells_and_what_belongs_to_it(train, config, photos):
     assert sample["cells"].dtype == np.int16 and sample["cells"].shape == (config.mv.segments, 8, 10, 2)
     assert sample["label"] == photos.train[5].label
     assert sample["factor"] == pytest.approx(340 / 160 / 2)  # equivalent units, half-pixel vectors
-    assert sample["box"].shape == (4,) and isinstance(sample["flip"], bool)
+    assert sample["box"].shape == (config.mv.segments, 4) and (sample["box"] == sample["box"][0]).all(), "one crop"
+    assert sample["flip"].shape == (config.mv.segments,) and len(set(sample["flip"])) == 1
 
 
 def test_a_sample_follows_from_seed_epoch_and_index_alone(train, photos, store, config):
@@ -81,7 +82,7 @@ def test_a_sample_follows_from_seed_epoch_and_index_alone(train, photos, store, 
     keys = [(epoch, 2) for epoch in range(6)]
     assert not all(equal(train[key], train[0, 2]) for key in keys)
     assert not all(equal(train[key], other_seed[key]) for key in keys)
-    flips = {train[epoch, 2]["flip"] for epoch in range(12)}
+    flips = {bool(train[epoch, 2]["flip"][0]) for epoch in range(12)}
     assert flips == {True, False}
 
 
@@ -113,7 +114,7 @@ def test_of_a_large_set_few_clips_are_in_memory(train, photos, store, config, mo
 
 def test_no_flip_where_the_data_set_forbids_it(photos, store, config):
     clips = MotionClips.from_config(photos.train, store, config, flips=photos.horizontal_flip)
-    assert not any(clips[epoch, index]["flip"] for epoch in range(8) for index in range(len(clips)))
+    assert not any(clips[epoch, index]["flip"].any() for epoch in range(8) for index in range(len(clips)))
 
 
 def test_only_frames_with_motion_are_drawn(make_clips):
@@ -181,7 +182,7 @@ def test_a_pan_arrives_with_its_sign_and_length(tmp_path, config, scale, fps, fa
         assert tensor[0, segment, 1].median().item() == pytest.approx(ZERO, abs=1e-5)
 
     # Flipped, content moves to the left.
-    mirrored = clips.to_input({**clips.centre_views([0], 3), "flip": torch.tensor([True])})
+    mirrored = clips.to_input({**clips.centre_views([0], 3), "flip": torch.ones(1, 3, dtype=torch.bool)})
     for segment, pixels in enumerate(moved):
         assert mirrored[0, segment, 0].median().item() == pytest.approx(level(-pixels * factor, scale.bound), abs=1e-5)
 
@@ -192,8 +193,8 @@ def test_a_box_and_a_flip_hold_for_all_segments_of_their_clip(make_clips):
     motion.grid[motion.has_motion, :, 1:] = 0
     clips = make_clips(motion, motion, input_size=16, segments=4)
     batch = torch.utils.data.default_collate([clips[0, 0], clips[0, 1]])
-    batch["flip"] = torch.tensor([False, True])
-    batch["box"] = torch.tensor([[0.0, 0, 64, 64], [0, 0, 32, 32]])
+    batch["flip"] = torch.tensor([[False] * 4, [True] * 4])
+    batch["box"] = torch.tensor([[0.0, 0, 64, 64], [0, 0, 32, 32]])[:, None].expand(-1, 4, -1)
     tensor = clips.to_input(batch)
     assert tensor.shape == (2, 4, 2, 16, 16)
     assert (tensor == tensor[:, :1]).all(), "segments of a clip look the same"
@@ -204,8 +205,95 @@ def test_a_box_and_a_flip_hold_for_all_segments_of_their_clip(make_clips):
 
 
 def test_training_crops_come_from_the_settings(train, config):
-    boxes = np.stack([train[epoch, 0]["box"] for epoch in range(60)])
+    boxes = np.concatenate([train[epoch, 0]["box"] for epoch in range(60)])
     assert {round(side) for side in boxes[:, 2:].flatten()} == {round(120 * scale) for scale in config.mv.train_scales}
+
+
+# --- variants of the protocol ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def uneven(make_clips):
+    """Two clips with other vectors in every block of every frame, of 80 x 64 pixels; what else, the test says."""
+    motions = [make_motion(frames=30, width=80, height=64) for _ in range(2)]
+    rng = np.random.default_rng(0)
+    for motion in motions:
+        motion.grid[motion.has_motion] = rng.integers(-30, 31, motion.grid[motion.has_motion].shape)
+    return lambda **changes: make_clips(*motions, **changes)
+
+
+@pytest.mark.parametrize("field", ["raw", "accumulated"])
+@pytest.mark.parametrize("resize", ["keep", "squeeze"])
+def test_many_crops_are_one_crop_many_times(uneven, field, resize):
+    """Segment by segment, each with its ten crops; the second five are those of the flipped clip."""
+    clips = uneven(field=field, resize=resize, flips=True, input_size=16)
+    batch = clips.centre_views([0, 1], 3, crops=10)
+    tensor = clips.to_input(batch)
+    assert tensor.shape == (2, 30, 2, 16, 16)
+    for crop in range(10):
+        single = {**clips.centre_views([0, 1], 3), "box": batch["box"][:, crop::10], "flip": batch["flip"][:, crop::10]}
+        assert single["flip"].all() == single["flip"].any() == (crop >= 5)
+        torch.testing.assert_close(tensor[:, crop::10], clips.to_input(single), atol=1e-6, rtol=0)
+    centre = clips.to_input(clips.centre_views([0, 1], 3))
+    torch.testing.assert_close(tensor[:, 4::10], centre, atol=1e-6, rtol=0)
+    flipped = {**clips.centre_views([0, 1], 3), "flip": torch.ones(2, 3, dtype=torch.bool)}
+    torch.testing.assert_close(tensor[:, 9::10], clips.to_input(flipped), atol=1e-6, rtol=0)
+    assert clips.centre_views([0], 3, crops=3)["box"].shape == (1, 9, 4)
+
+
+def test_where_a_flip_changes_the_class_ten_crops_are_five(uneven):
+    batch = uneven(flips=False).centre_views([0, 1], 3, crops=10)
+    assert batch["box"].shape == (2, 15, 4) and not batch["flip"].any()
+
+
+def test_a_seeded_coin_mirrors_the_second_five(uneven):
+    clips = uneven(flips=True, test_flip="random")
+    coins = []
+    for seed in range(8):
+        object.__setattr__(clips, "settings", clips.settings.model_copy(update={"seed": seed}))
+        flip = clips.centre_views([0, 1], 3, crops=10)["flip"].view(2, 3, 2, 5)  # (B, S, half, crop)
+        assert not flip[:, :, 0].any() and (flip[:, :, 1] == flip[:, :1, 1, :1]).all(), "one coin a clip"
+        assert torch.equal(clips.centre_views([1], 3, crops=10)["flip"].view(3, 2, 5), flip[1]), "whatever the batch"
+        coins += flip[:, 0, 1, 0].tolist()
+    assert 4 <= sum(coins) <= 12
+
+
+@pytest.mark.parametrize("field", ["raw", "accumulated"])
+def test_the_published_flip_is_255_minus_x(make_clips, field):
+    """In 8 bit, whatever the level: no motion (128) becomes 127. The y part is mirrored and no more."""
+    motion = make_motion(width=256, height=64)
+    motion.grid[motion.has_motion] = np.random.default_rng(0).integers(-50, 51, (11, 4, 16, 2))  # beyond 20 pixels too
+    motion.grid[:, :, 6] = 0
+    clips = make_clips(motion, motion, input_size=64, crop=1.0, flips=True, flip="reference", field=field)
+    batch = {**clips.centre_views([0], 11), "box": torch.tensor([0.0, 0, 256, 64]).expand(1, 11, 4)}
+    mirrored = {**batch, "flip": torch.ones(1, 11, dtype=torch.bool)}
+    if field == "raw":  # at 64 of 256 pixels a row has no value between two blocks
+        plain, levels = (((clips.to_input(each) + 0.5) * 255).round().int() for each in (batch, mirrored))
+        assert plain[:, :, 0].min() == 0 and plain[:, :, 0].max() == 255
+        assert (levels[..., 0, :, 36:40] == 127).all() and (plain[..., 0, :, 24:28] == 128).all(), "no motion"
+    plain, levels = ((clips.to_input(each) + 0.5) * 255 for each in (batch, mirrored))
+    torch.testing.assert_close(levels[:, :, 0], 255 - plain[:, :, 0].flip(-1), atol=1e-2, rtol=0)
+    torch.testing.assert_close(levels[:, :, 1], plain[:, :, 1].flip(-1), atol=1e-2, rtol=0)
+
+
+def test_reference_sampling_draws_from_all_frames(make_clips):
+    """Twelve frames a GOP: of frames 0 (I), 1, 2 ... the published code's segments, without their I-frames."""
+    motion = make_motion(frames=31)  # CoViAR counts 30
+    motion.grid[:] = np.arange(31)[:, None, None, None]
+    clips = make_clips(motion, motion, sampling="reference")
+    drawn = np.stack([clips[epoch, 0]["cells"][:, 0, 0, 0] for epoch in range(200)])
+    for column, (first, last) in zip(drawn.T, [(1, 9), (10, 19), (20, 28)], strict=True):  # by hand: sizes 28 / 3
+        assert set(column.tolist()) == set(range(first, last + 1)) - {12, 24}
+    # round(29 / 3 * (s + 0.5)) + 1 = 6, 15 (a half to the even 14), 25
+    assert clips.centre_views([0], 3)["cells"][0, :, 0, 0, 0].tolist() == [6, 15, 25]
+
+
+def test_squeezed_training_crops_have_a_place_a_segment(uneven):
+    clips = uneven(resize="squeeze", train_scales=(0.5,), input_size=16, segments=4)
+    sample = clips[0, 0]
+    assert sample["box"].shape == (4, 4) and len(np.unique(sample["box"][:, :2], axis=0)) > 1
+    assert (sample["box"][:, 2:] == [40, 32]).all(), "half the width, half the height"
+    assert clips.to_input(torch.utils.data.default_collate([sample])).shape == (1, 4, 2, 16, 16)
 
 
 # --- sets of clips --------------------------------------------------------------------------------------------------
@@ -257,7 +345,7 @@ def test_accumulated_fields_are_those_of_the_reader(make_clips, gop, monkeypatch
     fields = []
 
     def seen(vectors, factors, mirrored, boxes, *arguments):
-        fields.append(vectors * factors.view(-1, 1, 1, 1))  # (N, H, W, 2)
+        fields.append(vectors * factors[:, None, None])  # (N, H, W, 2)
         return to_input(vectors, factors, mirrored, boxes, *arguments)
 
     to_input = transforms.to_input

@@ -173,7 +173,9 @@ def test_results_have_every_system_on_both_designs(run):
     results = pd.read_csv(run / "tables" / "results.csv")
     assert set(zip(results["dataset"], results["system"], strict=True)) == {(d, s) for d in DESIGNS for s in SYSTEMS}
     assert len(results) == len(DESIGNS) * len(SYSTEMS)
-    assert results["accuracy"].between(0, 1).all() and set(results["protocol"]) == {"quick"}
+    assert results["accuracy"].between(0, 1).all() and set(results["protocol"]) == {
+        "paper as shortened by profile smoke"
+    }
     assert set(results.loc[results["system"] == "zero_shot", "n_train"]) == {0}
     assert results["data"].str.contains("synthetic").all()
 
@@ -295,6 +297,27 @@ def test_fusion_costs_the_sum_of_its_parts(run):
     fusion = one[(one["Block"] == "profile") & (one["Method"] == "MoCLIP-Lite (fusion)")].iloc[0]
     assert fusion["GMACs"] == pytest.approx(macs[["image tower", "motion network", "head"]].sum() / 1e9, abs=1e-3)
     assert costs.loc["image tower", "trainable"] == 0
+
+
+def test_the_protocols_are_compared_on_the_same_clips_and_seeds(run):
+    from moclip.config import load_config
+
+    config = load_config("smoke")
+    effects = pd.read_csv(run / "tables" / "protocol_effects.csv")
+    variants = ["paper", *config.study.fields, "reference"]
+    assert effects["variant"].tolist() == 2 * variants and set(effects["stream"]) == {"mv_only", "fusion"}
+    study = pd.concat(pd.read_csv(path) for path in (run / "study" / "mixed").glob("*.csv"))
+    assert study.groupby(["system", "seed"])["video"].agg(lambda names: tuple(sorted(names))).nunique() == 1
+    assert len(study.groupby(["system", "seed"])) == 2 * len(variants) * len(config.study.seeds)
+    study["right"] = study["pred"] == study["class_name"]
+    shares = study.groupby("system")["right"].mean()
+    for row in effects.itertuples():
+        assert row.accuracy == pytest.approx(shares[f"{row.stream}@{row.variant.replace('.', '-')}"], abs=1e-4)
+        if row.variant != "paper":
+            gap = row.accuracy - shares[f"{row.stream}@paper"]
+            assert row.difference == pytest.approx(gap, abs=2e-4) and row.low <= row.difference <= row.high
+    protocols = set(study["protocol"])
+    assert all(name.startswith(("paper as shortened by", "reference as shortened by")) for name in protocols)
 
 
 # --- drawn again ----------------------------------------------------------------------------------------------------

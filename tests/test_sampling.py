@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from moclip.sampling import centre_segments, random_segments, reference_centres, reference_gop, reference_ranges
+from moclip.sampling import (
+    centre_segments,
+    random_segments,
+    reference_centres,
+    reference_frames,
+    reference_gop,
+    reference_ranges,
+)
 
 COUNTS, SEGMENTS = st.integers(1, 400), st.integers(1, 64)
 
@@ -91,6 +98,40 @@ def test_the_reference_sampler():
         centres = reference_centres(count, segments)
         assert centres == expected["test_idx"], key
         assert [list(reference_gop(index)) for index in centres] == expected["test_gop_pos"], key
+
+
+def coviar_types(count: int) -> np.ndarray:
+    """A file of which CoViAR counts ``count`` frames: one more, an I-frame in twelve."""
+    return np.array(["P" if t % 12 else "I" for t in range(count + 1)])
+
+
+def test_reference_frames_are_what_the_published_code_drew():
+    """An index beyond the clip, which it turned into zeros, is the last frame it counts."""
+    golden = json.loads((Path(__file__).parent / "data" / "golden" / "sampler_golden.json").read_text())
+    beyond = 0
+    for key, expected in golden.items():
+        count, segments = map(int, key.split(","))
+        types = coviar_types(count)
+        wanted = [12 * gop + position for gop, position in expected["test_gop_pos"]]
+        last = max(t for t in range(count) if t % 12)  # the last frame counted, or the P-frame before it
+        beyond += sum(frame > last for frame in wanted)
+        found = reference_frames(types, segments)
+        assert found.dtype == np.int64 and found.tolist() == [min(frame, last) for frame in wanted], key
+        rng = np.random.default_rng(0)
+        drawn = np.array([reference_frames(types, segments, rng) for _ in range(200)])
+        for column, (first, end) in zip(drawn.T, expected["train_ranges"], strict=True):
+            allowed = {min(t, last) if t % 12 else max(t - 1, 1) for t in range(first, end)}
+            assert set(column.tolist()) <= allowed, key
+            assert len(allowed) > 8 or set(column.tolist()) == allowed, key
+    assert beyond, "there are such cases among the golden ones"
+
+
+@pytest.mark.parametrize("types", ["IP", "IPP", "IIP", "IPPI", "IPIPIP", "PPP"])
+@pytest.mark.parametrize("segments", [1, 3, 25])
+def test_reference_frames_carry_motion_however_short_the_clip(types, segments):
+    for rng in (None, np.random.default_rng(0)):
+        frames = reference_frames(np.array(list(types)), segments, rng)
+        assert len(frames) == segments and all(types[frame] == "P" for frame in frames)
 
 
 @pytest.mark.parametrize("sample", [reference_ranges, reference_centres])

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,26 @@ def hold_out_groups(train: Sequence[Clip], fraction: float, seed: int) -> tuple[
         held |= {(class_name, str(group)) for group in rng.permutation(groups)[:count]}
     val = [clip for clip in train if (clip.class_name, clip.group) in held]
     return [clip for clip in train if (clip.class_name, clip.group) not in held], val
+
+
+def few_clips(dataset: VideoDataset, count: int | None) -> VideoDataset:
+    """The data set with at most ``count`` clips of each class in each split, of as many groups as there are."""
+    import pandas as pd  # late: slow to import
+
+    if count is None:
+        return dataset
+
+    def first(clips: Sequence[Clip]) -> list[Clip]:
+        table = pd.DataFrame([(clip.class_name, clip.group) for clip in clips], columns=["class", "group"])
+        turn = table.groupby(["class", "group"]).cumcount()  # clips of its group that stand before it
+        rows = table.loc[turn.sort_values(kind="stable").index].groupby("class").head(count).index
+        return [clips[row] for row in sorted(rows)]
+
+    train, val, test = first(dataset.train), first(dataset.val), first(dataset.test)
+    description = f"{dataset.description}, at most {count} clips a class and split"
+    return replace(
+        dataset, train=train, val=val, test=test, description=description, fingerprint=f"{dataset.fingerprint}-{count}"
+    )
 
 
 def fingerprint_files(clips: Sequence[Clip], workers: int | None = None, executor: Executor | str | None = None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from moclip.config import Data
+from moclip.config import ConfigError, Data, MinFrames
 from moclip.datasets import load_dataset
 from moclip.datasets.base import REMEDY, Clip, VideoDataset, fingerprint_files
 from moclip.datasets.facts import facts_of
@@ -37,6 +37,8 @@ def datasets_of(settings: Data) -> list[VideoDataset]:
         Clips could not be re-encoded; with ``on_error="skip"``, no training or no test clip can be read.
     """
     datasets = _moving_photos(settings) if settings.name == "moving_photos" else [_from_disk(settings)]
+    if settings.min_frames != MinFrames():
+        datasets = [_long_enough(dataset, settings) for dataset in datasets]
     if settings.horizontal_flip is None:
         return datasets
     return [replace(dataset, horizontal_flip=settings.horizontal_flip) for dataset in datasets]
@@ -100,13 +102,37 @@ def _readable(dataset: VideoDataset, settings: Data) -> VideoDataset:
     if not failures:
         return dataset
     log.warning("%s: %d of %d clips cannot be read, see %s", dataset.name, len(failures), len(clips), report)
+    if left := _without(dataset, set(reasons), "unreadable", settings.workers):
+        return left
+    raise ClipsError(failures, len(clips))
+
+
+def _long_enough(dataset: VideoDataset, settings: Data) -> VideoDataset:
+    """The data set without clips of too few frames, as its description says."""
+    facts, problems = facts_of(dataset.clips, settings.workers, settings.scheduler)
+    if problems:
+        paths = {clip.name: clip.path for clip in dataset.clips}
+        raise ClipsError([(paths[name], reason) for name, reason in problems.items()], len(paths), REMEDY)
+    train, test = settings.min_frames.train, settings.min_frames.test
+    fewest = {clip.name: train for clip in [*dataset.train, *dataset.val]} | {clip.name: test for clip in dataset.test}
+    short = {name for name, frames in fewest.items() if facts[name].decoded < frames}
+    rule = f"under {train} frames in training, {test} in testing"
+    if left := _without(dataset, short, rule, settings.workers):
+        return left
+    raise ConfigError(f"{dataset.name}: no training or no test clip has data.min_frames={settings.min_frames!r}")
+
+
+def _without(dataset: VideoDataset, names: set[str], why: str, workers: int | None) -> VideoDataset | None:
+    """The data set without some clips; its description counts them. None if a split would be empty."""
+    if not names:
+        return dataset
     train, val, test = (
-        [clip for clip in members if clip.name not in reasons] for members in (dataset.train, dataset.val, dataset.test)
+        [clip for clip in members if clip.name not in names] for members in (dataset.train, dataset.val, dataset.test)
     )
     if not (train and test):
-        raise ClipsError(failures, len(clips))
-    description = f"{dataset.description}, {len(failures)} of {len(clips)} clips left out (unreadable)"
-    fingerprint = fingerprint_files([*train, *val, *test])
+        return None
+    description = f"{dataset.description}, {len(names)} of {len(dataset.clips)} clips left out ({why})"
+    fingerprint = fingerprint_files([*train, *val, *test], workers)
     return replace(dataset, train=train, val=val, test=test, description=description, fingerprint=fingerprint)
 
 
