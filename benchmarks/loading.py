@@ -38,7 +38,7 @@ from moclip.loading import MotionClips, content_path
 from moclip.progress import track
 from moclip.sampling import random_segments
 from moclip.video import read_fields, transcode
-from moclip.video.fields import Accumulator
+from moclip.video.fields import follow
 
 STORE, START, GOP = "store", "video, from its start", "video, from the I-frame"
 AIM = 10
@@ -77,10 +77,9 @@ def from_i_frame(path: Path, t: int, field: str) -> np.ndarray:
     if field == "raw":
         whole = grids[0].repeat(CELL, 0).repeat(CELL, 1)[: size[0], : size[1]]
         return whole.astype(np.float32) / np.float32(scale)
-    adding = Accumulator(*size, CELL, scale, len(grids), coviar=False)
-    adding.restart()
-    adding.advance(grids)
-    return adding.pixels()
+    out = np.empty((1, *size, 2), np.float32)
+    follow(grids, [(0, True, len(grids))], out, CELL, scale, coviar=False)
+    return out[0]
 
 
 def paint(frame: av.VideoFrame, height: int, width: int) -> tuple[np.ndarray, int]:

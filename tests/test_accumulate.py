@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from moclip.accumulate import accumulate, by_kernel, by_torch
 from moclip.video import read_motion
-from moclip.video.fields import Accumulator, eight_bit
+from moclip.video.fields import eight_bit, follow
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 
@@ -104,14 +104,15 @@ def test_padding_with_zeros_changes_nothing(batch, before, after):
 def test_room_for_sums_beyond_16_bits(batch):
     """A way so long that the kernel needs wider sums gives the same field as a short one."""
     grids, block, height, width, scale = batch
-    short, long = (Accumulator(height, width, block, scale, frames, False) for frames in (len(grids), 2**15))
-    for accumulator in (short, long):
-        accumulator.advance(grids)
-    np.testing.assert_array_equal(short.pixels(), long.pixels())
-    bytes_ = [np.empty((height, width, 2), np.uint8) for _ in range(2)]
-    for accumulator, out in zip((short, long), bytes_, strict=True):
-        accumulator.eight_bit(20.0, out)
-        np.testing.assert_array_equal(out, eight_bit(short.pixels(), 20.0))
+    still = np.zeros((2**15, *grids.shape[1:]), np.int16)
+    for kind in (np.float32, np.uint8):
+        short, long = (np.empty((1, height, width, 2), kind) for _ in range(2))
+        for clip, out in ((grids, short), (np.concatenate([grids, still]), long)):
+            follow(clip, [(0, True, len(clip))], out, block, scale, False, 20.0)
+        np.testing.assert_array_equal(short, long)
+        if kind == np.float32:
+            expected = eight_bit(short, 20.0)
+    np.testing.assert_array_equal(short, expected)
 
 
 def test_long_sums():
@@ -119,10 +120,10 @@ def test_long_sums():
     grids = np.ones((9000, 1, 1, 2), np.int16)  # a quarter of a pixel, rounded to no step
     for way in (by_torch, by_kernel):
         assert (way(torch.from_numpy(grids)[None], 16, 8, 8, torch.tensor([4]), False) == 9000).all()
-    accumulator = Accumulator(8, 8, 16, 4, 40000, False)
-    for _ in range(4):
-        accumulator.advance(grids)
-    np.testing.assert_array_equal(accumulator.pixels(), np.full((8, 8, 2), 9000, np.float32))
+    out = np.empty((2, 8, 8, 2), np.float32)
+    follow(grids.repeat(4, 0), [(1, True, 18000), (0, False, 18000)], out, 16, 4, False)
+    np.testing.assert_array_equal(out[:, 0, 0, 0], [9000, 4500])
+    assert (out == out[:, :1, :1, :1]).all()
 
 
 @pytest.mark.parametrize("name", ["cuts_m4mv4.mp4", "objs_ilace.m4v"])

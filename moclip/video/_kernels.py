@@ -47,24 +47,26 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, shift:
     """
     grid[:] = 0
     mask[:] = INTRA
+    side, rows, columns = 1 << shift, np.uint64(mask.shape[0]), np.uint64(mask.shape[1])
     past, scale, corners = 0, 0, 0
     for vector in vectors:
-        top, bottom, left, right = _cells(vector, mask.shape, shift)
         x, y = vector.dst_x - (vector.w >> 1), vector.dst_y - (vector.h >> 1)
         corners |= x | y | (x + vector.w) | (y + vector.h)
         if vector.source < 0:
             scale = vector.motion_scale if not past or vector.motion_scale == scale else -1
             past += 1
             # Destination minus source. A damaged stream may hold anything.
-            x, y = (
-                min(max(-np.int64(vector.motion_x), -32767), 32767),
-                min(max(-np.int64(vector.motion_y), -32767), 32767),
-            )
+            vx = min(max(-np.int64(vector.motion_x), -32767), 32767)
+            vy = min(max(-np.int64(vector.motion_y), -32767), 32767)
+            if vector.w == side and vector.h == side:  # most blocks are one cell, and this takes half the time
+                row, column = np.uint64(y >> shift), np.uint64(x >> shift)
+                if row < rows and column < columns:
+                    mask[row, column], grid[row, column, 0], grid[row, column, 1] = INTER, vx, vy
+                continue
+            top, bottom, left, right = _cells(vector, mask.shape, shift)
             for i in range(top, bottom):
                 for j in range(left, right):
-                    mask[i, j] = INTER
-                    grid[i, j, 0] = x
-                    grid[i, j, 1] = y
+                    mask[i, j], grid[i, j, 0], grid[i, j, 1] = INTER, vx, vy
     if 0 < past < len(vectors):
         for vector in vectors:
             if vector.source >= 0:
@@ -88,11 +90,15 @@ def whole_pixels(units: int, scale: int, coviar: bool) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def copy_plus(to: np.ndarray, start: int, source: np.ndarray, begin: int, count: int, gain: int) -> None:
-    """``to[start:][:count] = source[begin:][:count] + gain``."""
-    target, origin = np.uint64(start), np.uint64(begin)  # no check for negative indices: the loop becomes vectors
-    for n in range(np.uint64(count)):
-        to[target + n] = source[origin + n] + gain
+def paste(
+    to: np.ndarray, start: int, source: np.ndarray, begin: int, rows: int, columns: int, width: int, gain: int
+) -> None:
+    """``to = source + gain`` on a rectangle of flat pictures of ``width``; ``start`` and ``begin`` are its corners."""
+    for row in range(rows):
+        # No check for negative indices: the loop becomes vectors.
+        target, origin = np.uint64(start + row * width), np.uint64(begin + row * width)
+        for n in range(np.uint64(columns)):
+            to[target + n] = source[origin + n] + gain
 
 
 @numba.njit(cache=True, nogil=True)
@@ -101,17 +107,19 @@ def advance(
 ) -> int:
     """Carry displacements on through some frames: D_k(p) = D_{k-1}(p - step) + v, where p - step lies in the image.
 
-    A pixel's two sums are one number, x + y * 2**half: adding v is one addition, and a row of a block is copied like
-    memory. Cells that stand still cost nothing.
+    A pixel's two sums lie side by side and are added to as one number, so that the rows of a block are copied like
+    memory. They are unsigned and counted from the middle of their range: nothing is carried from x to y. Cells that
+    stand still cost nothing.
 
     Parameters
     ----------
-    state : int32 (half 16) or int64 (half 32) (2, height * width)
-        Displacements before, in ``state[now]``; the other one is where the next frame is written.
+    state : uint32 or uint64 (2, height * width)
+        Displacements before, in ``state[now]``: x in the lower half of the bits, y in the upper one. The other one is
+        where the next frame is written.
     now : int
         0 or 1.
     moved : uint8 (gh, gw)
-        Cells where the two states may differ; zeros at the start, when both states are zeros.
+        Cells where the two states may differ.
     grids : int16 (K, gh, gw, 2)
         Vectors in order of time.
     size : height, width (pixels), side of a cell, units a pixel
@@ -123,13 +131,14 @@ def advance(
     int
         Where the result lies: the new ``now``.
     """
-    half = 16 if state.itemsize == 4 else 32
+    half = 4 * state.itemsize
     height, width, side, scale = size
     gh, gw = grids.shape[1:3]
     for k in range(len(grids)):
         old, new = state[now], state[1 - now]
         now = 1 - now
         for i in range(gh):
+            top, bottom = i * side, min(i * side + side, height)
             j = 0
             while j < gw:  # a run of cells that do the same
                 start, lags = j, moved[i, j]
@@ -145,49 +154,52 @@ def advance(
                     j += 1
                 if still and not lags:
                     continue
-                dx, dy = whole_pixels(vx, scale, coviar), whole_pixels(vy, scale, coviar)
-                gain = state.dtype.type(dx + (dy << half) if coviar else vx + (vy << half))
                 left, right = start * side, min(j * side, width)
-                first = min(max(left, dx), right)  # columns first..last have their source in the image
-                last = max(min(right, width + dx), first)
-                for row in range(i * side, min(i * side + side, height)):
-                    base = row * width
-                    if still or not 0 <= row - dy < height:
-                        copy_plus(new, base + left, old, base + left, right - left, state.dtype.type(0))
-                        continue
-                    if left < first:
-                        copy_plus(new, base + left, old, base + left, first - left, state.dtype.type(0))
-                    copy_plus(new, base + first, old, base - dy * width + first - dx, last - first, gain)
-                    if last < right:
-                        copy_plus(new, base + last, old, base + last, right - last, state.dtype.type(0))
+                dx, dy = whole_pixels(vx, scale, coviar), whole_pixels(vy, scale, coviar)
+                # The part whose source lies in the image.
+                upper, lower = max(top, dy), min(bottom, height + dy)
+                first, last = max(left, dx), min(right, width + dx)
+                if last - first < right - left or lower - upper < bottom - top:
+                    corner = top * width + left
+                    paste(new, corner, old, corner, bottom - top, right - left, width, state.dtype.type(0))
+                if first < last:
+                    gain = state.dtype.type(dx + (dy << half) if coviar else vx + (vy << half))
+                    corner = upper * width + first
+                    paste(new, corner, old, corner - dy * width - dx, lower - upper, last - first, width, gain)
     return now
 
 
 @numba.njit(cache=True, nogil=True)
-def unpack(state: np.ndarray, out: np.ndarray) -> None:
-    """Displacements as two numbers: int32 or int64 (N,) to float32 or int32 (N, 2)."""
-    half = 16 if state.itemsize == 4 else 32
-    number = state.dtype.type
-    for n in range(len(state)):
-        both = state[n]
-        x = number(number(both << half) >> half)
-        out[n, 0] = x
-        out[n, 1] = number(number(both - x) >> half)
+def follow(
+    grids: np.ndarray,
+    ways: np.ndarray,
+    sums: np.ndarray,
+    pairs: np.ndarray,
+    moved: np.ndarray,
+    size: tuple[int, int, int, int],
+    coviar: bool,
+    pixel: np.float32,
+    factor: np.float32,
+    out: np.ndarray,
+) -> None:
+    """The loop of `moclip.video.fields.follow`.
 
-
-@numba.njit(cache=True, nogil=True)
-def unpack_bytes(state: np.ndarray, pixel: np.float32, factor: np.float32, out: np.ndarray) -> None:
-    """Displacements in 8 bit, y * 256 + x: int32 or int64 (N,) to uint16 (N,).
-
-    v * pixel is in pixels; that times ``factor`` is cut toward zero, moved by 128 and limited to 0..255.
+    ``sums`` (2, N, 2) and ``pairs`` (2, N) are the same memory: the state of `advance`. Of 8 bit, v * ``pixel`` is in
+    pixels, and that times ``factor`` is cut toward zero, moved by 128 and limited to 0..255.
     """
-    half = 16 if state.itemsize == 4 else 32
-    number = state.dtype.type
+    zero = 1 << 8 * sums.itemsize - 1
     low, high = np.float32(-128), np.float32(127)
-    for n in range(len(state)):
-        both = state[n]
-        x = number(number(both << half) >> half)
-        y = number(number(both - x) >> half)
-        a = np.int32(min(max((np.float32(x) * pixel) * factor, low), high))
-        b = np.int32(min(max((np.float32(y) * pixel) * factor, low), high))
-        out[n] = np.uint16(np.int32(a + np.int32(128)) | np.int32(np.int32(b + np.int32(128)) << np.int32(8)))
+    now = at = 0
+    for place, fresh, frames in ways:
+        if fresh:
+            sums[now] = zero
+            moved[:] = 1  # the other state is out of date everywhere
+        now = advance(pairs, now, moved, grids[at : at + frames], size, coviar)
+        at += frames
+        here, there = sums[now].reshape(-1), out[place]
+        for n in range(len(there)):
+            units = np.int32(np.int64(here[n]) - zero)
+            if out.itemsize == 1:
+                there[n] = np.int32(min(max(np.float32(units) * pixel * factor, low), high)) + 128
+            else:
+                there[n] = units

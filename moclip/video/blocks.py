@@ -97,7 +97,10 @@ class Gridder:
         if needed < shift:
             finer = 1 << needed
             fit = (self.block, finer, self.height, self.width)
-            self._grid, self._mask = refine(self._grid, *fit).copy(), refine(self._mask, *fit).copy()
+            grid, mask = refine(self._grid[:n], *fit), refine(self._mask[:n], *fit)
+            self._grid = np.empty((CHUNK, *grid.shape[1:]), np.int16)
+            self._mask = np.empty((CHUNK, *mask.shape[1:]), np.uint8)
+            self._grid[:n], self._mask[:n] = grid, mask
             self.block = finer
             self._grid_vectors(vectors, self._grid[n], self._mask[n], needed)
         return True

@@ -1,12 +1,13 @@
 """Motion of a video: a grid of blocks a frame, and fields of pixels from it."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from moclip.video.fields import Accumulator, eight_bit
+from moclip.video.fields import eight_bit, follow
 from moclip.video.probe import TRANSCODE_ADVICE
 
 COVIAR_GOP = 12
@@ -160,21 +161,17 @@ class Motion:
             return out
         if field == "accumulated":
             self._check_order()
-        longest = max((frame - start + 1 for start, frame in places), default=0)
-        accumulator = Accumulator(self.height, self.width, self.block, self.scale, longest, self.compat is not None)
-        begun, done = -1, -1  # first frame of the GOP, and up to where it was followed
+        steps: list[int] = []
+        ways = []
+        begun, done = None, 0
         for place in sorted(range(len(places)), key=places.__getitem__):
             start, frame = places[place]
-            if start != begun or frame < done or field == "raw":
-                accumulator.restart()
-                begun, done = start, frame - 1 if field == "raw" else start - 1
-            ahead = done + 1 + np.flatnonzero(self.has_motion[done + 1 : frame + 1])
-            accumulator.advance(self.cells(ahead))
-            done = max(done, frame)
-            if bound is None:
-                out[place] = accumulator.pixels()
-            else:
-                accumulator.eight_bit(bound, out[place])
+            fresh = start != begun or field == "raw"
+            first = frame if field == "raw" else (start if fresh else done) + 1
+            steps += range(first, frame + 1)
+            ways.append((place, fresh, frame + 1 - first))
+            begun, done = start, frame
+        follow(self.cells(steps), ways, out, self.block, self.scale, self.compat is not None, bound)
         return out
 
     def cells(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -204,7 +201,7 @@ class Motion:
         """
         self._check_order()
         start, frame = self._locate(t)
-        return start + np.flatnonzero(self.has_motion[start : frame + 1])
+        return start + 1 + np.flatnonzero(self.has_motion[start + 1 : frame + 1])
 
     def as_coviar(self) -> "Motion":
         """The same motion in compat mode: what `read_motion` with ``compat="coviar"`` gives.
@@ -232,17 +229,17 @@ class Motion:
         return np.repeat(np.repeat(cells, self.block, axis=0), self.block, axis=1)[: self.height, : self.width]
 
     def _locate(self, t: int) -> tuple[int, int]:
-        """First frame of the GOP, and the frame that is meant; -1 where CoViAR gives zeros."""
+        """The last I-frame, -1 before the first, and the frame that is meant: the I-frame where CoViAR gives zeros."""
         if self.compat:
             return self._locate_compat(t)
         self._check_index(t)
-        before = np.searchsorted(self._intra, t, "right")
-        return int(self._intra[before - 1]) if before else 0, t
+        before = bisect_right(self._intra, t)
+        return self._intra[before - 1] if before else -1, t
 
     @cached_property
-    def _intra(self) -> np.ndarray:
-        """The I-frames, in order: int64 (I,)."""
-        return np.flatnonzero(self.types == "I")
+    def _intra(self) -> list[int]:
+        """The I-frames, in order."""
+        return np.flatnonzero(self.types == "I").tolist()  # type: ignore[no-any-return]
 
     def _check_order(self) -> None:
         if "B" in self.types:
@@ -260,7 +257,7 @@ class Motion:
         starts = self._intra
         if not 0 <= gop < len(starts):
             raise IndexError(f"frame {t} lies in GOP {gop}, and the video has {len(starts)}")
-        start = int(starts[gop])
-        end = int(starts[gop + 1]) if gop + 1 < len(starts) else len(self)
+        start = starts[gop]
+        end = starts[gop + 1] if gop + 1 < len(starts) else len(self)
         frame = start + position
-        return start, frame if frame < end and self.has_motion[frame] else -1
+        return start, frame if frame < end and self.has_motion[frame] else start

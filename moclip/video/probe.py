@@ -108,10 +108,11 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
     Frame threads lose or misplace motion vectors (H.264 with B-frames), so that no reader here uses them.
     """
     path = Path(path)
-    _check_file(path)
+    # FFmpeg takes a millisecond to guess that a raw MPEG-4 stream is one; nothing else begins with its mark.
+    known = "m4v" if _begin(path) == b"\0\0\1\xb0" else None
     with _blamed_on(path):
         # The whole path: FFmpeg takes what stands before a colon for a protocol. Tags need not be UTF-8.
-        container = av.open(str(path.absolute()), metadata_errors="replace")
+        container = av.open(str(path.absolute()), format=known, metadata_errors="replace")
     with container:
         if not container.streams.video or container.format.name == "tty":  # FFmpeg draws .txt files as terminals
             raise VideoError(path, "no video stream in it")
@@ -207,7 +208,8 @@ def _blamed_on(path: Path | str) -> Iterator[None]:
         raise VideoError(path, f"cannot be read ({error.strerror})", "the file is damaged or no video") from error
 
 
-def _check_file(path: Path) -> None:
+def _begin(path: Path) -> bytes:
+    """The first four bytes of what is a file."""
     try:
         if not path.exists():
             raise VideoError(path, "no such file")
@@ -215,5 +217,7 @@ def _check_file(path: Path) -> None:
             raise VideoError(path, "a directory, not a video")
         if path.stat().st_size == 0:
             raise VideoError(path, "the file is empty")
-    except OSError as error:  # a name too long, a folder that may not be entered
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:  # a name too long, a file that may not be read
         raise VideoError(path, f"cannot be looked at ({error.strerror})") from error

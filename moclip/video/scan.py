@@ -7,7 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.sidedata.sidedata import SideDataContainer
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
@@ -17,8 +17,9 @@ from moclip.video.layout import COARSEST, VECTOR
 from moclip.video.motion import Motion
 from moclip.video.probe import MOTION_CODECS, TRANSCODE_ADVICE, decode_all, frame_rate, open_video
 
-SLACK = 512  # frames by which grids grow; the system moves large blocks without copying them
+SLACK = 512  # most frames by which grids grow at a time; the system moves large blocks without copying them
 _NO_FRAME = av.VideoFrame()
+_VECTORS = Type.MOTION_VECTORS
 # All others (P, SP, MPEG-4's S) predict from the past.
 _TYPES = {PictureType[name].value: kind for name, kind in {"I": "I", "SI": "I", "B": "B", "BI": "B"}.items()}
 # Steps that the picture needs and the vectors do not. lowres=3 would save another tenth of the time, but it also turns
@@ -111,7 +112,8 @@ def _append(array: np.ndarray, count: int, part: np.ndarray) -> None:
     """Put ``part`` behind the first ``count`` rows, in place: memory grows where it lies, no second copy is made."""
     end = count + len(part)
     if end > len(array):
-        array.resize((max(end, len(array) + SLACK), *array.shape[1:]), refcheck=False)
+        more = min(len(array), SLACK)  # what is added is also written: with zeros
+        array.resize((max(end, len(array) + more), *array.shape[1:]), refcheck=False)
     array[count:end] = part
 
 
@@ -181,9 +183,8 @@ def _chunks(
 def _add(gridder: Gridder, kind: str, frame: av.VideoFrame, snow: bool) -> None:
     side_data = frame.side_data
     try:
-        vectors = side_data.get("MOTION_VECTORS")
-        # PyAV's buffers do not say to type checkers that they are buffers, nor what they are made with
-        blocks = None if vectors is None else np.frombuffer(vectors, VECTOR)  # type: ignore[call-overload]
+        vectors = side_data.get(_VECTORS)  # type: ignore[call-overload]
+        blocks = None if vectors is None else np.frombuffer(memoryview(vectors), VECTOR)
         if snow and blocks is not None:  # that decoder counts from a corner one block before the centre
             blocks = blocks.copy()
             blocks["dst_x"] += blocks["w"]
