@@ -4,13 +4,23 @@ Every field says what it means and in which unit; an unknown key is an error tha
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from moclip.errors import MoclipError
 
@@ -81,10 +91,33 @@ class Data(Section):
 class Encoder(Section):
     """The frozen image-text encoder."""
 
-    name: str = Field(description="clip:ViT-B/32, clip:/path/to/weights.pt, or offline")
-    frame: Literal["middle", "first"] = "middle"
-    prompts: Literal["clip48", "scene", "name"] = Field("clip48", description="see moclip/models/encoders/prompts.py")
-    batch_size: PositiveInt = 64
+    name: str = Field(
+        description="clip:ViT-B/32, clip:/path/to/weights.pt, open_clip:<model>/<tag or file>, offline or offline:conse"
+    )
+    cache: Path | None = Field(None, description="folder of downloaded weights; each library's own if unset")
+    frame: str = Field(
+        "middle",
+        description="middle, first, random, or uniform:K: the centres of K equal parts, whose features are averaged",
+    )
+    seed: int = Field(0, description="of random frames")
+    resize: Literal["own", "bilinear"] = Field(
+        "own", description="the encoder's own resampling (CLIP: bicubic), or the published code's"
+    )
+    prompts: Literal["clip48", "reference12", "scene", "name"] = Field(
+        "clip48", description="see moclip/models/encoders/prompts.py"
+    )
+    normalise_prompts: bool = Field(
+        True, description="false: prompts' embeddings are averaged at their own lengths, as in the published code"
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the image tower's multiplications")
+    batch_size: PositiveInt = Field(64, description="frames")
+
+    @field_validator("frame")
+    @classmethod
+    def _frame_is_a_policy(cls, value: str) -> str:
+        if not re.fullmatch(r"middle|first|random|uniform:[1-9]\d*", value):
+            raise ValueError("expected middle, first, random or uniform:K (uniform:8: eight frames)")
+        return value
 
 
 class Motion(Section):
@@ -269,7 +302,7 @@ def changed_protocol(profile: Config, config: Config) -> list[str]:
 
     Seeds are no part of a protocol, nor is where the data lie or how many are read at once.
     """
-    skipped = {"encoder.batch_size", "mv.seed", "fusion.seeds"}
+    skipped = {"encoder.batch_size", "encoder.cache", "encoder.seed", "mv.seed", "fusion.seeds"}
     changes = []
     for section in ("encoder", "motion", "mv", "fusion"):
         before, now = (getattr(each, section).model_dump() for each in (profile, config))
