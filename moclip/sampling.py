@@ -30,9 +30,21 @@ def centre_segments(count: int, segments: int) -> np.ndarray:
     return (2 * np.arange(segments, dtype=np.int64) + 1) * count // (2 * segments)  # whole numbers: a half stays a half
 
 
-def appearance_frame(count: int, which: str) -> int:
-    """The one frame that the encoder sees, of ``count``: ``middle`` (count // 2, as CLIP's authors) or ``first``."""
-    return count // 2 if which == "middle" else 0
+def appearance_frames(count: int, which: str, seed: int = 0, content: str = "") -> list[int]:
+    """The frames that the encoder sees, of ``count``.
+
+    Parameters
+    ----------
+    which : ``middle`` (count // 2, as CLIP's authors), ``first``, ``random`` (one, as MoCLIP-Lite's published code,
+        but seeded) or ``uniform:K`` (the centres of K equal parts; ``uniform:1`` is ``middle``).
+    seed, content : of a random frame: the encoder's seed and the video's SHA-256 in hexadecimal. A video has the same
+        frame in every list and under every name.
+    """
+    if which.startswith("uniform:"):
+        return centre_segments(count, int(which.removeprefix("uniform:"))).tolist()  # type: ignore[no-any-return]
+    if which == "random":
+        return [int(np.random.default_rng([seed, int(content, 16)]).integers(count))]
+    return [{"middle": count // 2, "first": 0}[which]]
 
 
 def _edges(count: int, segments: int) -> np.ndarray:

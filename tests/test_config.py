@@ -50,6 +50,9 @@ def test_overrides_dotted_and_nested_are_the_same():
         ({"mv.epochs": "many"}, "mv.epochs: .*found 'many'"),
         ({"motion.field": "sum"}, "motion.field: .*found 'sum'"),
         ({"encoder": 3}, "encoder: .*found 3"),
+        ({"encoder.frame": "last"}, "encoder.frame: .*middle, first, random or uniform:K.*found 'last'"),
+        ({"encoder.frame": "uniform:0"}, "encoder.frame: .*uniform:K.*found 'uniform:0'"),
+        ({"encoder.prompts": "clip47"}, "encoder.prompts: .*clip48.*reference12.*scene.*name.*found 'clip47'"),
         ({"timing.repeats": 0}, "timing.repeats: .*found 0"),
         ({"timing.batch": 4}, "unknown key 'timing.batch'"),
         ({"timing.largest": 4}, "unknown key 'timing.largest' .did you mean 'largest_batch'"),
@@ -172,6 +175,8 @@ def test_what_the_published_code_does_otherwise():
     """FACTS 1 and 2, field by field."""
     paper, reference = protocol_fields("paper"), protocol_fields("reference")
     assert {key: value for key, value in reference.items() if paper.get(key) != value} == {
+        "encoder.frame": "random", "encoder.resize": "bilinear", "encoder.prompts": "reference12",
+        "encoder.normalise_prompts": False,
         "motion.field": "accumulated", "mv.resize": "squeeze", "mv.flip": "reference", "mv.sampling": "reference",
         "mv.views": 25, "mv.crops": 10, "mv.test_flip": "random", "mv.average": "logit", "mv.select": "test",
         "mv.lr_multipliers": {"classifier": 1.0, "stem": 0.1, "rest": 0.01}, "mv.eps": 1e-3,

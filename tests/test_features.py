@@ -20,19 +20,23 @@ from moclip.config import Fusion
 from moclip.features import (
     appearance_features,
     cached_draws,
+    class_features,
     extract_motion,
     fresh_draws,
     motion_features,
-    one_frame,
     permuted,
     permuted_draws,
+    seen_frames,
 )
+from moclip.fingerprints import fingerprints
 from moclip.loading import MotionClips, motion_path
 from moclip.models import create_model
 from moclip.models.encoders import load_encoder
-from moclip.models.encoders.base import Encoder
+from moclip.models.encoders.base import Encoder, class_embeddings
 from moclip.parallel import ClipsError
+from moclip.sampling import appearance_frames
 from moclip.training import fit_head
+from moclip.video import frames as frames_module
 from moclip.video import load_motion, read_frames, read_motion
 from moclip.video.store import VERSION
 
@@ -156,7 +160,7 @@ def test_a_damaged_store_file_is_made_anew(photos, store, tmp_path):
 class Colours(Encoder):
     """Mean colour, weighted; counts what it is asked for."""
 
-    name, feature_dim, logit_scale = "colours", 3, 1.0
+    name, feature_dim, logit_scale, transform = "colours", 3, 1.0, "own"
 
     def __init__(self):
         super().__init__()
@@ -189,14 +193,15 @@ def some(photos, tmp_path):
     return clips
 
 
-def compute(encoder, clips, folder, frame="middle", batch_size=2):
-    return appearance_features(encoder, encoder.preprocess, clips, frame, batch_size, folder / "features.safetensors")
+def compute(encoder, clips, folder, frame="middle", batch_size=2, **more):
+    path = folder / "features.safetensors"
+    return appearance_features(encoder, encoder.preprocess, clips, frame, batch_size, path, **more)
 
 
 def test_features_of_the_middle_and_of_the_first_frame(encoder, some, tmp_path):
     for frame, index in (("middle", 12), ("first", 0)):  # 24 frames
         frames = [read_frames(clip.path, [index])[0] for clip in some]
-        np.testing.assert_array_equal(one_frame(some[0].path, frame), frames[0])
+        np.testing.assert_array_equal(seen_frames(some[0].path, frame), frames[0][None])
         expected = np.stack([encoder.encode_image(encoder.preprocess(frame)[None])[0].numpy() for frame in frames])
         np.testing.assert_allclose(compute(encoder, some, tmp_path, frame), expected, rtol=1e-6)
 
@@ -208,6 +213,94 @@ def test_unchanged_features_are_read(encoder, some, tmp_path):
     np.testing.assert_array_equal(compute(encoder, some, tmp_path, batch_size=4), first)
     np.testing.assert_array_equal(compute(Colours(), some, tmp_path), first)
     assert encoder.seen == 5 and (tmp_path / "features.safetensors").stat().st_mtime_ns == before
+
+
+def by_hand(clip, indices):
+    """Features of some frames: (K, 3)."""
+    encoder = Colours()
+    return np.stack([encoder.encode_image(encoder.preprocess(f)[None])[0] for f in read_frames(clip.path, indices)])
+
+
+@pytest.mark.parametrize("batch_size", [1, 6, 64])
+def test_several_frames_are_averaged_and_kept(encoder, some, tmp_path, batch_size):
+    ours = compute(encoder, some, tmp_path, "uniform:3", batch_size)
+    assert ours.shape == (5, 3) and encoder.seen == 15
+    kept, header = load_tensors(tmp_path / "features.safetensors")
+    assert kept["frames"].shape == (5, 3, 3) and header["frame"] == "uniform:3"
+    for clip, feature, frames in zip(some, ours, kept["frames"], strict=True):
+        expected = by_hand(clip, [4, 12, 20])  # the middles of [0, 8), [8, 16), [16, 24)
+        np.testing.assert_allclose(frames, expected, rtol=1e-6)
+        np.testing.assert_allclose(feature, expected.mean(axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(compute(encoder, some[:2], tmp_path / "other", "uniform:3"), ours[:2])
+    assert encoder.seen == 15
+
+
+def test_a_batch_is_a_number_of_frames(encoder, some, tmp_path, monkeypatch):
+    sizes = []
+    encode = Colours.encode_image
+    monkeypatch.setattr(Colours, "encode_image", lambda self, images: sizes.append(len(images)) or encode(self, images))
+    compute(encoder, some, tmp_path, "uniform:3", batch_size=7)
+    assert sizes == [6, 6, 3]
+
+
+def test_only_the_frames_wanted_become_pictures(encoder, some, tmp_path, monkeypatch):
+    converted = []
+    picture = frames_module._to_picture
+    monkeypatch.setattr(frames_module, "_to_picture", lambda *about: converted.append(about) or picture(*about))
+    compute(encoder, some, tmp_path, "uniform:4")
+    assert len(converted) == 20
+
+
+def test_a_random_frame_follows_the_seed_and_the_content(encoder, some, tmp_path):
+    first = compute(encoder, some, tmp_path, "random")
+    _, header = load_tensors(tmp_path / "features.safetensors")
+    assert header["frame"] == "random, seed 0"
+    copies = [replace(clip, name=f"other {clip.name}", path=tmp_path / f"other{clip.path.name}") for clip in some]
+    for copy, clip in zip(copies, some, strict=True):
+        shutil.copy(clip.path, copy.path)
+    np.testing.assert_array_equal(compute(Colours(), copies[::-1], tmp_path / "again", "random"), first[::-1])
+    seeds = [compute(encoder, some, tmp_path / str(seed), "random", seed=seed) for seed in (1, 2, 3)]
+    assert encoder.seen == 20 and len({each.tobytes() for each in (first, *seeds)}) == 4
+    assert (compute(encoder, some, tmp_path / "1", "random") == first).all(), "an artefact of another seed is not read"
+    places = [appearance_frames(24, "random", 0, fingerprints([clip.path])[clip.path])[0] for clip in some]
+    expected = [by_hand(clip, [at])[0] for clip, at in zip(some, places, strict=True)]
+    np.testing.assert_allclose(first, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_half_precision_has_a_cache_of_its_own(clip_file, some, tmp_path, precision, dtype, monkeypatch):
+    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "home"))
+    encoder, preprocess = load_encoder(f"clip:{clip_file}")
+    seen = []
+    encoder.model.visual.conv1.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    path = tmp_path / "features.safetensors"
+    full = appearance_features(encoder, preprocess, some, "middle", 5, path)
+    half = appearance_features(encoder, preprocess, some, "middle", 5, path, precision=precision)
+    assert seen == [torch.float32, dtype] and half.dtype == np.float32
+    assert (half != full).any() and np.allclose(half, full, atol=0.05)
+
+
+class Letters(Colours):
+    """Texts to random vectors; counts them."""
+
+    def encode_text(self, texts):
+        self.seen += len(texts)
+        rows = [np.random.default_rng(list(text.encode())).normal(size=3) for text in texts]
+        return torch.from_numpy(np.stack(rows) * np.arange(1, len(rows) + 1)[:, None]).float() * self.weight
+
+
+def test_class_features_are_kept_by_weights_and_prompts(encoder):
+    encoder, prompts = Letters(), [["a cat", "the cat"], ["a dog"]]
+    first = class_features(encoder, prompts)
+    torch.testing.assert_close(first, class_embeddings(encoder, prompts))
+    assert torch.equal(class_features(Letters(), prompts), first) and encoder.seen == 6
+    another, regrouped = [["a cat", "the cat"], ["a dog!"]], [["a cat"], ["the cat", "a dog"]]
+    for changed, normalise in ((another, True), (regrouped, True), (prompts, False)):
+        own = class_features(encoder, changed, normalise)
+        assert not torch.equal(own, first)
+        torch.testing.assert_close(own, class_embeddings(encoder, changed, normalise))
+    encoder.weight.data[0] = 5
+    assert not torch.equal(class_features(encoder, prompts), first)
 
 
 CHANGES = {"frame": 5, "video": 1, "weights": 5, "order": 0, "fewer": 0, "preprocessing": 5}
@@ -228,7 +321,7 @@ def test_changed_features_are_computed_again(encoder, some, photos, tmp_path, ch
     elif change == "fewer":
         clips = clips[:3]
     else:
-        encoder._transform = "another"
+        encoder.transform = "another"
     second = compute(encoder, clips, tmp_path, frame)
     assert encoder.seen == 5 + CHANGES[change], "what another call computed is not computed again"
     monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "another"))

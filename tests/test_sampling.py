@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from moclip.sampling import (
+    appearance_frames,
     centre_segments,
     random_segments,
     reference_centres,
@@ -138,3 +139,26 @@ def test_reference_frames_carry_motion_however_short_the_clip(types, segments):
 def test_the_reference_sampler_needs_frames(sample):
     with pytest.raises(ValueError, match="3 segments from 0 frames"):
         sample(0, 3)
+
+
+# --- what the image encoder sees ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "which", "expected"),
+    [
+        (24, "middle", [12]), (7, "middle", [3]), (1, "middle", [0]), (24, "first", [0]), (24, "uniform:1", [12]),
+        (24, "uniform:3", [4, 12, 20]), (7, "uniform:2", [1, 5]), (2, "uniform:4", [0, 0, 1, 1]),
+    ],
+)  # fmt: skip
+def test_appearance_frames_by_hand(count, which, expected):
+    assert appearance_frames(count, which) == expected
+
+
+def test_random_appearance_frames_are_fair_and_repeatable():
+    contents = [f"{number:064x}" for number in range(4000)]
+    drawn = [appearance_frames(10, "random", 0, content)[0] for content in contents]
+    assert drawn == [appearance_frames(10, "random", 0, content)[0] for content in contents]
+    assert stats.chisquare(np.bincount(drawn, minlength=10)).pvalue > 1e-3
+    other = [appearance_frames(10, "random", 1, content)[0] for content in contents]
+    assert 0.05 < np.mean(np.array(drawn) == np.array(other)) < 0.15, "another seed, another draw"

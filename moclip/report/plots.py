@@ -108,18 +108,27 @@ def similarity(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Seq
     axes.tick_params(length=0, labelsize=6)
 
 
-def score_bars(axes: Axes, scores: pd.Series, truth: str, colour: str = COLOURS["fusion"]) -> None:
-    """Horizontal bars of the best classes of one clip; the true class has the colour.
+def score_bars(
+    axes: Axes,
+    scores: pd.Series,
+    truth: str | Sequence[str],
+    colour: str = COLOURS["fusion"],
+    xlabel: str = "probability",
+) -> None:
+    """Horizontal bars of the best classes, or prompts, of one clip; those of the true class have the colour.
 
     Parameters
     ----------
-    scores : probabilities by class name, best first.
+    scores : probabilities, or what ``xlabel`` says, by name; best first.
+    truth : the true class, or all its prompts.
     """
-    colours = [colour if name == truth else "#BBBBBB" for name in scores.index]
-    axes.barh(range(len(scores)), scores, color=colours)
+    own = [truth] if isinstance(truth, str) else truth
+    axes.barh(range(len(scores)), scores, color=[colour if name in own else "#BBBBBB" for name in scores.index])
     axes.set_yticks(range(len(scores)), list(scores.index))
     axes.invert_yaxis()
-    axes.set(xlabel="probability", xlim=(0, 1))
+    axes.set(xlabel=xlabel)
+    if xlabel == "probability":
+        axes.set_xlim(0, 1)
 
 
 def learning_curve(axes: Axes, history: pd.DataFrame, label: str | None = None) -> None:

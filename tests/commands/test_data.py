@@ -20,7 +20,7 @@ from moclip.artefacts import load_predictions
 from moclip.config import load_config
 from moclip.datasets.prepare import datasets_of, in_folder, originals_of, reencoded_dir
 from moclip.evaluation import write_predictions
-from moclip.features import extract_motion, one_frame
+from moclip.features import extract_motion, seen_frames
 from moclip.report import tables
 from moclip.video import encode, probe
 

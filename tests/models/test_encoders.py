@@ -1,19 +1,18 @@
-"""Image-text encoders: CLIP against the `clip` module, the offline one against scikit-learn and transformers."""
+"""Image-text encoders: prompts, ensembling, the offline pair against scikit-learn and transformers."""
 
-import warnings
-
-import clip
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_image
 
+from moclip.datasets import ucf101
 from moclip.models.encoders import load_encoder
-from moclip.models.encoders.base import Encoder, class_embeddings, zero_shot_logits
-from moclip.models.encoders.prompts import CLIP48, TEMPLATES
-from moclip.models.weights import WeightsError, state_hash
+from moclip.models.encoders.base import Encoder, EncoderError, class_embeddings, zero_shot_logits
+from moclip.models.encoders.prompts import CLIP48, REFERENCE12, TEMPLATES, class_prompts, phrases
+from moclip.models.weights import state_hash
 
 TEXTS = ["a photo of a cat.", "a video of the person using a hula hoop.", "x"]
 
@@ -46,129 +45,70 @@ def test_clip48_holds_clip_s_templates():
     assert TEMPLATES["clip48"] == CLIP48
 
 
-def test_class_embeddings_are_clip_s_ensembling():
-    """Normalise each prompt, take the mean, normalise again: straight-line numpy."""
-    encoder, names, templates = Hashing(), ["cat", "hula hoop", "yo yo"], ["a {}.", "the very long {} indeed.", "{}"]
+def test_reference12_holds_the_published_templates():
+    assert len(REFERENCE12) == len(set(REFERENCE12)) == 12
+    assert {"a photo of {}", "a human {}", "the action of {}", "a clip of someone {}"} <= set(REFERENCE12)
+
+
+def test_every_class_of_ucf101_has_one_or_two_phrases():
+    assert set(phrases()) == set(ucf101.CLASSES)
+    assert {len(own) for own in phrases().values()} == {1, 2}
+    every = [phrase for own in phrases().values() for phrase in own]
+    assert len(set(every)) == len(every) and all(phrase == phrase.strip() and "{" not in phrase for phrase in every)
+
+
+def test_prompts_of_a_class():
+    texts = {"Biking": "Biking", "CatLeft": "cat moving to the left"}
+    assert class_prompts("name", ["CatLeft", "Biking"], texts) == [["cat moving to the left"], ["Biking"]]
+    biking, cat = class_prompts("reference12", ["Biking", "CatLeft"], texts)
+    assert len(biking) == 24 and "a photo of a person riding a bike" in biking and "a human cycling on a road" in biking
+    assert len(cat) == 12 and "a scene of cat moving to the left" in cat, "no phrase: the class text"
+    assert class_prompts("clip48", ["Biking"], texts)[0][1] == "a photo of a person using Biking."
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_class_embeddings_are_clip_s_ensembling(normalise):
+    """Normalise each prompt, take the mean, normalise again: straight-line numpy. Classes have 3, 1 and 2 prompts."""
+    encoder, prompts = Hashing(), [["a cat.", "the very long cat indeed.", "cat"], ["hula hoop"], ["a yo yo", "yo"]]
     expected = []
-    for name in names:
-        rows = [encoder.encode_text([template.replace("{}", name)])[0].double().numpy() for template in templates]
-        mean = np.mean([row / np.linalg.norm(row) for row in rows], axis=0)
+    for own in prompts:
+        rows = [encoder.encode_text([prompt])[0].double().numpy() for prompt in own]
+        mean = np.mean([row / np.linalg.norm(row) if normalise else row for row in rows], axis=0)
         expected.append(mean / np.linalg.norm(mean))
-    ours = class_embeddings(encoder, names, templates)
+    ours = class_embeddings(encoder, prompts, normalise)
     assert ours.shape == (3, 16) and not ours.requires_grad
     np.testing.assert_allclose(ours, expected, atol=1e-6)
+    assert not torch.allclose(ours[0], class_embeddings(encoder, prompts, not normalise)[0], atol=1e-3)
 
 
 def test_zero_shot_logits_are_scaled_cosines():
     features, classes = torch.randn(5, 16) * 7, torch.randn(3, 16) * 0.1
     expected = [[100 * torch.cosine_similarity(f, c, dim=0).item() for c in classes] for f in features]
     np.testing.assert_allclose(zero_shot_logits(features, classes, 100.0), expected, atol=1e-3)
+    np.testing.assert_allclose(zero_shot_logits(features, classes, 100.0, -7.0), np.array(expected) - 7, atol=1e-3)
 
 
-# --- CLIP -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", params=["state dict", "half precision", "TorchScript"])
-def weights_file(request, clip_model, tmp_path_factory):
-    """The same weights in the forms in which CLIP's are handed around."""
-    path = tmp_path_factory.mktemp("weights") / "clip.pt"
-    if request.param == "TorchScript":  # as OpenAI publishes them
-        inputs = torch.zeros(1, 3, 64, 64), clip.tokenize(["x"])
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            torch.jit.save(torch.jit.trace(clip_model, inputs), path)
-    else:
-        state = clip_model.state_dict()
-        if request.param == "half precision":
-            state = {name: value.half() if value.dim() > 1 else value for name, value in state.items()}
-        torch.save(state, path)
-    return path
-
-
-@torch.no_grad()
-def test_features_equal_those_of_the_clip_module(weights_file):
-    encoder, preprocess = load_encoder(f"clip:{weights_file}")
-    reference, transform = clip.load(str(weights_file), device="cpu", jit=False)
-    images = torch.stack([transform(Image.fromarray(data.chelsea())), transform(Image.fromarray(data.coffee()))])
-    assert torch.equal(encoder.encode_image(images), reference.encode_image(images))
-    assert torch.equal(encoder.encode_text(TEXTS), reference.encode_text(clip.tokenize(TEXTS)))
-    assert torch.equal(preprocess(data.chelsea()), images[0])
-    assert encoder.encode_image(images).dtype == torch.float32
-    assert encoder.feature_dim == 32 and encoder.logit_scale == pytest.approx(1 / 0.07, rel=1e-3)
-    assert encoder.name == f"clip:{weights_file}"
-
-
-@torch.no_grad()
-def test_the_file_s_weights_are_used(clip_file, clip_model):
-    """Against the model that was saved, which no loader touched."""
-    encoder, _ = load_encoder(f"clip:{clip_file}")
-    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    # clip.load goes through half precision; its weights are rounded so.
-    torch.testing.assert_close(encoder.encode_image(images), clip_model.encode_image(images), atol=5e-3, rtol=5e-2)
-    other = torch.randn(2, 3, 64, 64)
-    assert not torch.allclose(encoder.encode_image(other), clip_model.encode_image(images), atol=5e-3)
-
-
-@pytest.mark.parametrize("size", [(64, 64), (63, 97), (241, 320), (17, 200), (225, 65)])
-def test_preprocessing_is_clip_s(clip_file, size):
-    _, preprocess = load_encoder(f"clip:{clip_file}")
-    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    assert torch.equal(preprocess(frame), clip.clip._transform(64)(Image.fromarray(frame)))
-
-
-def test_many_texts_go_in_parts(clip_file):
-    encoder, _ = load_encoder(f"clip:{clip_file}")
-    texts = [f"number {number}" for number in range(300)]
-    with torch.no_grad():
-        together = encoder.encode_text(texts)
-        assert together.shape == (300, 32)
-        for index in (0, 255, 256, 299):
-            torch.testing.assert_close(together[index], encoder.encode_text([texts[index]])[0], atol=1e-4, rtol=1e-3)
-
-
-@pytest.mark.parametrize("content", ["no weights", "empty", "cut off", "other weights", "not a state dict"])
-def test_a_file_that_holds_no_clip_names_the_remedies(clip_file, tmp_path, content):
-    path = tmp_path / "ViT-B-32.pt"
-    whole = clip_file.read_bytes()
-    if content == "other weights":
-        torch.save({"weight": torch.zeros(2, 2)}, path)
-    elif content == "not a state dict":
-        torch.save([1, 2], path)
-    else:
-        path.write_bytes(
-            {"no weights": b"<html>404</html>" * 50, "empty": b"", "cut off": whole[: len(whole) // 2]}[content]
-        )
-    with pytest.raises(WeightsError) as caught:
-        load_encoder(f"clip:{path}")
-    message = str(caught.value)
-    assert str(path) in message and "encoder.name=clip:/path" in message and "encoder.name=offline" in message
-
-
-@pytest.mark.parametrize("name", ["clip:ViT-B/33", "clip:/nowhere/ViT-B-32.pt"])
-def test_a_missing_file_or_unknown_model_names_the_remedies(name):
-    with pytest.raises(WeightsError) as caught:
-        load_encoder(name)
-    message = str(caught.value)
-    assert name.removeprefix("clip:") in message and "ViT-B/32" in message and "encoder.name=offline" in message
-
-
-def test_no_network_names_all_three_remedies(tmp_path, monkeypatch):
-    from urllib.error import URLError
-
-    def refuse(*arguments, **options):
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr("clip.clip._download", refuse)
-    with pytest.raises(WeightsError) as caught:
-        load_encoder("clip:ViT-B/32")
-    for remedy in ("network", ".cache/clip", "clip:/path/to/ViT-B-32.pt", "encoder.name=offline"):
-        assert remedy in str(caught.value)
+# --- names and resizing --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("ofline", "offline"), ("Clip:ViT-B/32", "clip:ViT-B/32")])
 def test_an_unknown_encoder_names_the_nearest(name, nearest):
-    with pytest.raises(ValueError, match=f"unknown encoder.*did you mean '{nearest}"):
+    with pytest.raises(EncoderError, match=f"unknown encoder.*did you mean '{nearest}"):
         load_encoder(name)
+
+
+@pytest.mark.parametrize("which", ["offline", "clip"])
+def test_bilinear_in_place_of_the_encoder_s_own_resampling(which, offline, clip_file):
+    name, size, crop = ("offline", 256, 224) if which == "offline" else (f"clip:{clip_file}", 64, 64)
+    photo = data.chelsea()[:, :300]  # 300 x 300
+    normalise = load_encoder(name)[0].transform.transforms[-1]
+    edge = (size - crop) // 2
+    resized = Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR)
+    resized = np.asarray(resized)[edge : edge + crop, edge : edge + crop]
+    expected = normalise(torch.from_numpy(resized / np.float32(255)).permute(2, 0, 1))
+    _, preprocess = load_encoder(name, resize="bilinear")
+    torch.testing.assert_close(preprocess(photo), expected, atol=1e-6, rtol=0)
+    assert not torch.allclose(load_encoder(name)[1](photo), expected, atol=1e-2)
 
 
 # --- the offline encoder --------------------------------------------------------------------------------------------
@@ -181,7 +121,7 @@ def test_offline_names_what_the_photos_show(offline):
     photos += [load_sample_image("flower.jpg"), load_sample_image("china.jpg")]
     right = ["cat", "cup of coffee", "rocket", "motorcycle", "flower", "temple"]
     names = [*right, "bicycle", "piano", "guinea pig", "ship", "pizza"]
-    classes = class_embeddings(encoder, names, TEMPLATES["scene"])
+    classes = class_embeddings(encoder, class_prompts("scene", names, dict(zip(names, names, strict=True))))
     features = encoder.encode_image(torch.stack([preprocess(photo) for photo in photos]))
     scores = zero_shot_logits(features, classes, encoder.logit_scale)
     assert [names[index] for index in scores.argmax(dim=1)] == right
@@ -215,7 +155,7 @@ def test_offline_texts_are_ridge_regression_of_sentence_embeddings(offline, home
     for index in (0, 281, 500, 999):
         np.testing.assert_allclose(embeddings[index], embed(ImageNetInfo().index_to_description(index)), atol=2e-6)
     classifier = create_backbone("tf_efficientnet_lite0").classifier.weight.double().numpy()
-    ridge = Ridge(alpha=1.0).fit(embeddings.astype(float), classifier)
+    ridge = Ridge(alpha=10.0).fit(embeddings.astype(float), classifier)
     expected = ridge.predict(own.double().numpy()) - classifier.mean(axis=0)
     np.testing.assert_allclose(encoder.encode_text(TEXTS), expected, atol=1e-5)
 
@@ -231,6 +171,45 @@ def test_offline_images_are_lite0_s_penultimate_features(offline):
     expected = lite0.forward_head(lite0.forward_features(image), pre_logits=True)
     torch.testing.assert_close(encoder.encode_image(image), expected)
     torch.testing.assert_close(lite0.classifier(encoder.encode_image(image)), lite0(image))
+
+
+@pytest.fixture(scope="module")
+def conse(in_home):
+    patch = in_home()
+    try:
+        return load_encoder("offline:conse")
+    finally:
+        patch.undo()
+
+
+@torch.no_grad()
+def test_conse_is_a_mean_of_the_ten_likeliest_classes_embeddings(conse, offline, home):
+    """Straight-line numpy, from timm's classifier and sentence embeddings of the class names."""
+    from safetensors.numpy import load_file
+
+    from moclip.models.weights import create_backbone
+
+    encoder, preprocess = conse
+    assert encoder.name == "offline:conse" and "CLIP" not in encoder.image_architecture + encoder.text_architecture
+    images = torch.stack([preprocess(data.chelsea()), preprocess(data.coffee())])
+    assert torch.equal(images[0], offline[1](data.chelsea()))
+    (cached,) = (home / "cache").glob("imagenet-names-*.safetensors")
+    embeddings = load_file(cached)["embeddings"].astype(float)
+    shares = create_backbone("tf_efficientnet_lite0").eval()(images).double().softmax(dim=1).numpy()
+    for image, own in zip(encoder.encode_image(images), shares, strict=True):
+        best = np.argsort(-own)[:10]
+        expected = sum(own[index] * embeddings[index] for index in best) / own[best].sum()
+        np.testing.assert_allclose(image, expected, atol=1e-5)
+    np.testing.assert_array_equal(encoder.encode_text(TEXTS), encoder.text_tower(TEXTS))
+    names = ["cat", "cup of coffee", "rocket", "piano"]
+    classes = class_embeddings(encoder, [[name] for name in names])
+    assert (F.normalize(encoder.encode_image(images), dim=1) @ classes.T).argmax(dim=1).tolist() == [0, 1]
+
+
+def test_offline_refuses_a_text_that_is_too_long(offline):
+    encoder, _ = offline
+    with pytest.raises(EncoderError, match="600 tokens|602 tokens"):
+        encoder.encode_text(["short", "cat " * 600])
 
 
 # --- frozen ---------------------------------------------------------------------------------------------------------

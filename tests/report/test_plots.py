@@ -110,6 +110,14 @@ def test_score_bars_mark_the_truth(axes):
     assert matplotlib.colors.to_hex(axes.patches[-1].get_facecolor()) == "#123456"
 
 
+def test_prompts_of_the_true_class_are_marked(axes):
+    cosines = pd.Series([0.3, 0.2, 0.1], index=["a cat.", "a cat bed.", "the cat."])
+    plots.score_bars(axes, cosines, ["the cat.", "a cat."], xlabel="cosine")
+    colours = [matplotlib.colors.to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
+    assert colours == [plots.COLOURS["fusion"], "#BBBBBB", plots.COLOURS["fusion"]]
+    assert axes.get_xlabel() == "cosine" and axes.get_xlim()[1] < 0.4, "no scale of probabilities"
+
+
 def of_classes(count):
     """A table as `moclip.report.classes.per_class` gives it: class n has n/count, between 0.8 and 1.1 times that."""
     table = pd.DataFrame({"class_name": [f"Class{n:03d}" for n in range(count)]})

@@ -1,16 +1,28 @@
 """Frozen image-text encoders by name."""
 
+from pathlib import Path
+from typing import Any
+
+from torchvision.transforms import InterpolationMode, Resize
+
 from moclip.config import nearest
-from moclip.models.encoders.base import Encoder, Preprocess
+from moclip.models.encoders.base import Encoder, EncoderError, Preprocess
+
+KNOWN = ["clip:ViT-B/32", "clip:/path/to/weights.pt", "open_clip:<model>/<pretrained>", "offline", "offline:conse"]
 
 
-def load_encoder(name: str) -> tuple[Encoder, Preprocess]:
+def load_encoder(name: str, cache: Path | str | None = None, resize: str = "own") -> tuple[Encoder, Preprocess]:
     """An encoder and the preprocessing that belongs to it.
 
     Parameters
     ----------
-    name : ``clip:<model>`` (``clip:ViT-B/32``) or ``clip:/path/to/weights.pt`` for OpenAI's CLIP; ``offline`` for the
-        encoder whose weights come with pip packages.
+    name : ``clip:<model>`` (``clip:ViT-B/32``) or ``clip:/path/to/weights.pt`` for OpenAI's CLIP;
+        ``open_clip:<model>/<pretrained>`` for what open_clip knows, ``<pretrained>`` being one of its tags or a file
+        (``open_clip:ViT-B-32/laion2b_s34b_b79k``, ``open_clip:ViT-B-32//path/to/weights.pt``); ``offline`` for the
+        encoder whose weights come with pip packages, ``offline:conse`` for its variant.
+    cache : folder where downloaded weights lie or are put; each library's own if None (``~/.cache/clip``, the Hugging
+        Face cache).
+    resize : ``own``, or ``bilinear`` in place of the encoder's own resampling, as MoCLIP-Lite's published code does.
 
     Returns
     -------
@@ -21,17 +33,32 @@ def load_encoder(name: str) -> tuple[Encoder, Preprocess]:
     ------
     moclip.models.weights.WeightsError
         The weights cannot be had; the message names the remedies.
-    ValueError
+    EncoderError
         Unknown name.
     """
-    kind, _, weights = name.partition(":")
-    if kind == "clip" and weights:
-        from moclip.models.encoders import clip
+    kind, _, which = name.partition(":")
+    encoder: Encoder
+    if kind == "clip" and which:
+        from moclip.models.encoders.clip import CLIPEncoder
 
-        return clip.load(weights)
-    if name == "offline":
-        from moclip.models.encoders import offline
+        encoder = CLIPEncoder(which, cache)
+    elif kind == "open_clip" and "/" in which:
+        from moclip.models.encoders.openclip import OpenCLIPEncoder
 
-        return offline.load()
-    known = ["clip:ViT-B/32", "clip:/path/to/weights.pt", "offline"]
-    raise ValueError(f"unknown encoder {name!r}{nearest(name, known)}; there are: {', '.join(known)}")
+        model, _, pretrained = which.partition("/")
+        encoder = OpenCLIPEncoder(model, pretrained, cache)
+    elif name in ("offline", "offline:conse"):
+        from moclip.models.encoders.offline import ConSEEncoder, OfflineEncoder
+
+        encoder = ConSEEncoder() if which else OfflineEncoder()
+    else:
+        raise EncoderError(f"unknown encoder {name!r}{nearest(name, KNOWN)}; there are: {', '.join(KNOWN)}")
+    if resize == "bilinear":
+        _resize_bilinear(encoder.transform)
+    return encoder, encoder.preprocess
+
+
+def _resize_bilinear(transform: Any) -> None:
+    """All encoders here bring a torchvision ``Compose`` with a ``Resize`` in it."""
+    (step,) = (step for step in transform.transforms if isinstance(step, Resize))
+    step.interpolation = InterpolationMode.BILINEAR

@@ -1,27 +1,41 @@
 """OpenAI's CLIP through the ``clip`` module."""
 
+import os
+import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from moclip.models.encoders.base import Encoder, Preprocess
+from moclip.models.encoders.base import Encoder, EncoderError
 from moclip.models.weights import WeightsError
+from moclip.paths import sha256_file
+
+CACHE = Path("~/.cache/clip")  # the `clip` module's own
 
 
 class CLIPEncoder(Encoder):
-    """CLIP's two towers in FP32. ``weights``: an official name (``ViT-B/32``) or a file in OpenAI's format."""
+    """CLIP's two towers in FP32, with QuickGELU.
 
-    def __init__(self, weights: str) -> None:
+    Parameters
+    ----------
+    weights : an official name (``ViT-B/32``) or a file in OpenAI's format: TorchScript archive or state dict.
+    cache : folder of the official files; `CACHE` if None.
+    """
+
+    def __init__(self, weights: str, cache: Path | str | None = None) -> None:
         super().__init__()
         self.name = f"clip:{weights}"
         self.image_architecture = self.text_architecture = f"CLIP {Path(weights).stem if '.' in weights else weights}"
-        self.model, self._transform = _load(weights)
+        clip = _import_clip()
+        try:
+            self.model, self.transform = clip.load(str(_file(clip, weights, cache)), device="cpu", jit=False)
+        except WeightsError:
+            raise
+        except Exception as error:  # pickle, zip, a wrong state dict, the network: all kinds
+            found = f"CLIP's weights for {weights!r} could not be loaded ({type(error).__name__}: {error})"
+            raise WeightsError(f"{found}. {_remedies(cache)}") from error
         self.model.float()
         self.feature_dim = int(self.model.text_projection.shape[1])
         self.logit_scale = self.model.logit_scale.exp().item()
@@ -31,24 +45,12 @@ class CLIPEncoder(Encoder):
     def encode_image(self, images: Tensor) -> Tensor:
         return self.model.encode_image(images)
 
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
-        clip = _import_clip()
-        device = self.model.text_projection.device
-        parts = [
-            self.model.encode_text(clip.tokenize(list(texts[start : start + 256])).to(device))
-            for start in range(0, len(texts), 256)  # bounds memory: 101 classes x 48 prompts are 4,848 texts
-        ]
-        return torch.cat(parts)
-
-    def preprocess(self, frame: np.ndarray) -> Tensor:
-        """CLIP's own: bicubic resize, centre crop, normalise. (H, W, 3) uint8 -> (3, S, S)."""
-        return self._transform(Image.fromarray(frame))
-
-
-def load(weights: str) -> tuple[CLIPEncoder, Preprocess]:
-    """Encoder and its preprocessing; see `moclip.models.encoders.load_encoder`."""
-    encoder = CLIPEncoder(weights)
-    return encoder, encoder.preprocess
+    def _encode_texts(self, texts: list[str]) -> Tensor:
+        try:
+            tokens = _import_clip().tokenize(texts, self.model.context_length)
+        except RuntimeError as error:
+            raise EncoderError(f"{error}; shorten the class text or the template") from None
+        return self.model.encode_text(tokens.to(self.model.text_projection.device))
 
 
 def untrained_image_tower() -> nn.Module:
@@ -58,23 +60,40 @@ def untrained_image_tower() -> nn.Module:
     return tower.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
-def _load(weights: str):  # type: ignore[no-untyped-def]
-    clip = _import_clip()
+def _file(clip: ModuleType, weights: str, cache: Path | str | None) -> Path:
+    """The file of the weights: the user's own, or the official one, downloaded if need be, its SHA-256 checked."""
     path = Path(weights).expanduser()
-    if weights not in clip.available_models() and not path.is_file():
+    if path.is_file():
+        return path
+    official = clip.clip._MODELS
+    if weights not in official:
         raise WeightsError(
-            f"{weights!r} is neither a file nor one of CLIP's models: {', '.join(clip.available_models())}; "
+            f"{weights!r} is neither a file nor one of CLIP's models: {', '.join(official)}; "
             "name one of these or a file, or go without CLIP: encoder.name=offline"
         )
-    try:
-        return clip.load(str(path) if path.is_file() else weights, device="cpu", jit=False)
-    except Exception as error:  # pickle, zip, a wrong state dict, the network: all kinds
-        cache = Path("~/.cache/clip")
+    url = official[weights]
+    expected, file_name = url.split("/")[-2:]
+    folder = Path(cache or CACHE).expanduser()
+    path = folder / file_name
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        # Under its own name only when whole: the `clip` module itself would leave half a file behind.
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            os.replace(clip.clip._download(url, temporary), path)
+    if (found := sha256_file(path)) != expected:
         raise WeightsError(
-            f"CLIP's weights for {weights!r} could not be loaded ({type(error).__name__}: {error}). Three remedies: "
-            f"connect to the network once; put the official file into {cache} (under its own name); "
-            f"or name a local file: encoder.name=clip:/path/to/ViT-B-32.pt. Without CLIP: encoder.name=offline"
-        ) from error
+            f"{path}: SHA-256 is {found}, the official one is {expected}; delete the file, or, if it is meant to be "
+            f"another one, name it: encoder.name=clip:{path}"
+        )
+    return path
+
+
+def _remedies(cache: Path | str | None) -> str:
+    return (
+        f"Three remedies: connect to the network once; put the official file into {cache or CACHE} (under its own "
+        "name; encoder.cache names another folder); or name a local file: encoder.name=clip:/path/to/ViT-B-32.pt. "
+        "Without CLIP: encoder.name=offline"
+    )
 
 
 def _import_clip() -> ModuleType:
