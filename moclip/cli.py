@@ -8,6 +8,7 @@ import typer
 from moclip import __version__
 from moclip.commands import data
 from moclip.commands.options import Override, Profile, overrides_of
+from moclip.commands.train import train
 from moclip.config import ConfigError, load_config, merge
 from moclip.errors import MoclipError
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data.app)
+app.command()(train)
 
 
 def _version(wanted: bool) -> None:

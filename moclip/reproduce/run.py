@@ -21,7 +21,7 @@ from moclip.reproduce.notebook import Progress, execute
 from moclip.reproduce.publish import publish as publish_run
 from moclip.reproduce.publish import publish_folds, publish_seeds, publishable
 from moclip.reproduce.records import USERS_FILES, State, check_made, read_record, signatures, state, write_record
-from moclip.reproduce.stages import Stage, check_needs, read_stages, select, upstream
+from moclip.reproduce.stages import Stage, check_needs, matches, read_stages, select, upstream
 
 RESULTS = "tables/results.csv"
 WITH_FOLDS = ("ucf101", "hmdb51")
@@ -191,9 +191,19 @@ def _run(job: Job, chosen: Sequence[Stage], force: bool, say: Say) -> list[Outco
         if not reasons:
             display.skipped(stage)
             continue
+        if force:
+            _forget_trainings(job, stage)
         with display.running(stage, reasons):
             _run_stage(job, stage, now, display.update)
     return outcomes
+
+
+def _forget_trainings(job: Job, stage: Stage) -> None:
+    """A training that is kept would not be done again."""
+    for glob in stage.makes:
+        if glob.startswith("training/"):
+            for path in matches(job.run, glob):
+                path.unlink()
 
 
 def _run_stage(job: Job, stage: Stage, now: State, report: Callable[[Progress], None]) -> None:

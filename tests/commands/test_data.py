@@ -189,7 +189,7 @@ def test_every_table_says_how_many_clips_were_left_out(arguments, bad, tmp_path:
         (data,) = datasets_of(config.data.model_copy(update={"reencode": reencode}))
         assert [clip.group for clip in data.train] == ["g03", "g03"] and not {c.path for c in data.clips} & set(bad)
         extract_motion(data.clips, tmp_path / "store", workers=1)
-        assert all(one_frame(clip.path, "middle").any() for clip in data.clips)
+        assert all(seen_frames(clip.path, "middle").any() for clip in data.clips)
         folder = tmp_path / f"predictions-{reencode}"
         write_predictions(folder, "zero_shot", 0, config, data, torch.eye(2), n_train=0, views=1)
         table = tables.results(load_predictions(folder, [data.name]), resamples=9, confidence=0.95)

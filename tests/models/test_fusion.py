@@ -58,3 +58,13 @@ def test_a_stream_of_size_0_is_not_looked_at(sizes, ignored):
 def test_no_stream_at_all():
     with pytest.raises(ValueError, match="at least one stream"):
         create_model("fusion", num_classes=3, appearance_dim=0, motion_dim=0)
+
+
+def test_gradients_reach_both_streams():
+    head = create_model("fusion", num_classes=3, appearance_dim=4, motion_dim=5, dropout=0)
+    logits = head(torch.randn(6, 4), torch.randn(6, 5))
+    assert logits.shape == (6, 3)
+    torch.nn.functional.cross_entropy(logits, torch.arange(6) % 3).backward()
+    first = head.mlp[0].weight.grad  # (hidden, 4 + 5)
+    assert (first[:, :4].abs().sum(0) > 0).all() and (first[:, 4:].abs().sum(0) > 0).all()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in head.parameters())

@@ -44,6 +44,7 @@ def test_the_stem_is_the_mean_of_the_three_channels_twice():
     mean = (weight[:, 0] + weight[:, 1] + weight[:, 2]) / 3
     torch.testing.assert_close(stem.weight[:, 0], mean)
     torch.testing.assert_close(stem.weight[:, 1], mean)
+    assert stem.weight.shape == (32, 2, 3, 3)
     assert type(stem) is type(image_net.conv_stem) and stem.in_channels == 2
 
 
@@ -109,6 +110,7 @@ def test_gradients_reach_the_first_layers(segments):
     for name in ("data_bn.weight", "data_bn.bias", "backbone.conv_stem.weight", "classifier.weight"):
         assert parameters[name].grad.abs().sum() > 0, name
     assert all(parameter.grad is not None for parameter in parameters.values())
+    assert network.stem is network.backbone.conv_stem
 
 
 def test_averages_of_views():

@@ -29,6 +29,25 @@ def saved(folder, alt=ALT):
     return figure, plots.save_figure(folder, "curve", figure, alt)
 
 
+def test_learning_curves_mark_the_last_and_the_best_epoch():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "accuracy": [0.1, 0.5, 0.6]})
+    _, axes = plt.subplots()
+    plots.learning_curve(axes, history, "mixed", "red")
+    curve, last = axes.lines
+    assert list(curve.get_ydata()) == [0.1, 0.5, 0.6] and (list(last.get_xdata()), list(last.get_ydata())) == (
+        [3],
+        [0.6],
+    )
+    _, axes = plt.subplots()
+    chosen = history.assign(score=[0.3, 0.4, 0.4], phase="select")
+    plots.learning_curve(axes, pd.concat([chosen, history[:2].assign(phase="refit")], ignore_index=True))
+    curve, scores, last, best = axes.lines
+    assert len(curve.get_xdata()) == 3 and list(scores.get_ydata()) == [0.3, 0.4, 0.4]
+    assert (list(best.get_xdata()), list(best.get_ydata())) == ([2], [0.4]) and list(last.get_xdata()) == [3]
+    assert len({line.get_color() for line in axes.lines}) == 1
+    plt.close("all")
+
+
 def test_figures_repeat_byte_for_byte(tmp_path):
     plots.use_style()
     for folder in ("one", "two"):

@@ -221,6 +221,21 @@ def test_only_force_and_stale_stages(notebooks, in_process):
     assert "config mv.epochs changed (1 -> 9)" in lines[-1] and "upstream tables/first.csv changed" in lines[-1]
 
 
+def test_force_trains_again_what_a_training_folder_would_spare(notebooks, in_process):
+    kept = 'path = run / "training" / "part" / "refit" / "last.txt"\npath.parent.mkdir(parents=True, exist_ok=True)'
+    train = f"{kept}\npath.exists() or path.write_text(str(path.parent.stat().st_mtime_ns))"
+    makes = ["tables/first.csv", "training/part/**/*"]
+    write_notebook(notebooks, "01_first", FIRST, train, makes=makes, config=["mv"])
+    path = paths.run_dir("smoke") / "training" / "part" / "refit" / "last.txt"
+    options = {"notebooks": notebooks, "say": lambda line: None}
+    reproduce("smoke", **options)
+    path.write_text("by moclip train")
+    reproduce("smoke", **options)
+    assert path.read_text() == "by moclip train" and in_process.count("01_first") == 2
+    reproduce("smoke", force=True, **options)
+    assert path.read_text() != "by moclip train"
+
+
 def test_an_artefact_not_made_is_an_error(notebooks, in_process):
     write_notebook(notebooks, "01_first", "x = 1", makes=["tables/first.csv"])
     with pytest.raises(StageError, match="01_first ran to its end but did not make 'tables/first.csv'"):
