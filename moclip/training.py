@@ -17,7 +17,7 @@ from moclip.models.fusion import FusionHead
 from moclip.models.mv_tsn import MVTSN
 from moclip.progress import track
 
-Batch = tuple[tuple[Tensor, ...], Tensor]  # (inputs of the model), labels (B,)
+Batch = tuple[tuple[Tensor, ...], Tensor, *tuple[Tensor, ...]]  # (inputs of the model), labels (B,), and more
 Rate = Callable[[float], float]  # share of the training that is done, 0..1 -> factor on the learning rate
 
 
@@ -35,8 +35,9 @@ def fit(
     epochs: int,
     rate: Rate,
     progress: str | None = None,
+    objective: Callable[..., Tensor] = F.cross_entropy,
 ) -> pd.DataFrame:
-    """Train ``model`` by cross-entropy, in place.
+    """Train ``model``, in place.
 
     Parameters
     ----------
@@ -44,6 +45,7 @@ def fit(
     batches : makes the batches of an epoch.
     rate : learning-rate schedule.
     progress : name of the bar; no bar if None.
+    objective : loss of logits (B, C), labels (B,) and what else a batch holds.
 
     Returns
     -------
@@ -56,13 +58,13 @@ def fit(
     for epoch in track(range(epochs), progress, unit="epoch") if progress else range(epochs):
         model.train()
         loss_sum = correct = count = 0.0
-        for step, (inputs, labels) in enumerate(batches(epoch)):
+        for step, (inputs, labels, *more) in enumerate(batches(epoch)):
             factor = rate((epoch + step / batches_per_epoch) / epochs)
             for group, lr in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = lr * factor
             logits = model(*inputs)
             logits = logits.mean(dim=1) if logits.dim() == 3 else logits  # (B, C)
-            loss = F.cross_entropy(logits, labels)
+            loss = objective(logits, labels, *more)
             optimizer.zero_grad()
             fabric.backward(loss)
             optimizer.step()

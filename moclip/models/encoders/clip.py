@@ -32,7 +32,7 @@ class CLIPEncoder(Encoder):
         return self.model.encode_image(images)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        clip = _import_clip()
+        clip = import_clip()
         device = self.model.text_projection.device
         parts = [
             self.model.encode_text(clip.tokenize(list(texts[start : start + 256])).to(device))
@@ -51,15 +51,20 @@ def load(weights: str) -> tuple[CLIPEncoder, Preprocess]:
     return encoder, encoder.preprocess
 
 
-def untrained_image_tower() -> nn.Module:
-    """The image tower of ViT-B/32 with random weights, 512-d output: to be counted and timed, never to recognise."""
-    vision_transformer = _import_clip().model.VisionTransformer
-    tower = vision_transformer(224, patch_size=32, width=768, layers=12, heads=12, output_dim=512)
+def untrained_image_tower(width: float = 1.0, size: int = 224) -> nn.Module:
+    """The image tower of ViT-B/32 with random weights, 512-d output: to be counted and timed, never to recognise.
+
+    ``width`` is a factor on its widths, that of the output included; ``size`` the side of its images in pixels.
+    """
+    vision_transformer = import_clip().model.VisionTransformer
+    dim = round(768 * width)
+    heads, output = max(1, dim // 64), round(512 * width)
+    tower = vision_transformer(size, patch_size=32, width=dim, layers=12, heads=heads, output_dim=output)
     return tower.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
 def _load(weights: str):  # type: ignore[no-untyped-def]
-    clip = _import_clip()
+    clip = import_clip()
     path = Path(weights).expanduser()
     if weights not in clip.available_models() and not path.is_file():
         raise WeightsError(
@@ -77,10 +82,11 @@ def _load(weights: str):  # type: ignore[no-untyped-def]
         ) from error
 
 
-def _import_clip() -> ModuleType:
+def import_clip() -> ModuleType:
+    """The module ``clip``, without the warning that it gives on every import."""
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # clip-anytorch, on every import
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # clip-anytorch
             import clip
     except ImportError as error:
         raise WeightsError(f"`import clip` failed ({error}); run: pip install 'moclip-lite[clip]'") from error
