@@ -5,7 +5,7 @@ PROFILE ?= quick
 ARGS    ?=
 
 # What the default profile and the tests need.
-EXTRAS     := clip,offline,download,dev
+EXTRAS     := clip,offline,table1,download,dev
 BIN        := .venv/bin
 NOTEBOOKS  := $(wildcard notebooks/*.ipynb)
 NBSTRIPOUT := $(BIN)/nbstripout --keep-id \

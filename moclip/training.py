@@ -89,7 +89,8 @@ def fit_mv(
                 yield (clips.to_input(batch),), batch["label"]
 
         adam = torch.optim.Adam if settings.schedule == "step" else torch.optim.AdamW
-        optimizer = adam(parameter_groups(model, settings), lr=settings.lr, weight_decay=settings.weight_decay)
+        groups = parameter_groups(model, settings)
+        optimizer = adam(groups, lr=settings.lr, eps=settings.eps, weight_decay=settings.weight_decay)
         rate: Rate = one_cycle_rate
         if settings.schedule == "step":
             rate = step_rate([milestone / settings.epochs for milestone in settings.milestones])

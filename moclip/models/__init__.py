@@ -8,12 +8,31 @@ from torch import nn
 from moclip.config import nearest
 from moclip.models.fusion import FusionHead
 from moclip.models.mv_tsn import MVTSN
+from moclip.models.table1 import coviar, emv, two_stream
+from moclip.models.table1.clip import CLIPHead, CLIPZeroShot
+from moclip.models.table1.x_clip import XCLIP
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {"fusion": FusionHead, "mv_tsn": MVTSN}
+_MODELS: dict[str, Callable[..., nn.Module]] = {
+    "clip_head": CLIPHead,
+    "clip_zero_shot": CLIPZeroShot,
+    "coviar": coviar.fused,
+    "coviar_iframe": coviar.iframe,
+    "coviar_mv": coviar.motion,
+    "coviar_residual": coviar.residual,
+    "dtmv_cnn": emv.emv_cnn,
+    "dtmv_rgb": emv.dtmv_rgb,
+    "emv_cnn": emv.emv_cnn,
+    "fusion": FusionHead,
+    "mv_tsn": MVTSN,
+    "two_stream": two_stream.averaged,
+    "two_stream_spatial": two_stream.spatial,
+    "two_stream_temporal": two_stream.temporal,
+    "x_clip": XCLIP,
+}
 
 
 def list_models() -> list[str]:
-    """Names that `create_model` knows."""
+    """Names that `create_model` knows; what the systems of Table I are stands in `moclip.models.table1`."""
     return sorted(_MODELS)
 
 
@@ -23,7 +42,8 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
     Parameters
     ----------
     name : one of `list_models()`.
-    **arguments : the model's own; see its class.
+    **arguments : the model's own, ``num_classes`` always; see its class. The systems of Table I take ``width``, a
+        factor on their widths (1 is their paper's), but for ``mv_tsn`` and ``fusion``, this paper's own.
 
     Raises
     ------

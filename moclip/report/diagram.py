@@ -42,24 +42,24 @@ def overview(parts: pd.DataFrame, config: Config, classes: int) -> Figure:
     axes.add_patch(Rectangle((0.04, 0.06), 6.92, 1.6, fill=False, ls="-", lw=0.8, ec="#555555"))
     axes.text(6.9, 0.1, "online", ha="right", va="bottom", fontsize=6.5, style="italic")
 
-    names = _box(axes, (0.12, 2.72, 1.1, 0.46), f"{classes} class names\nin prompts ({config.encoder.prompts})", "data")
-    frame = _box(axes, (0.12, 1.84, 1.1, 0.46), f"{config.encoder.frame} frame\n{image['input']}", "data")
-    vectors = _box(axes, (0.12, 0.72, 1.1, 0.56), _vectors(motion, config), "data")
-    text_box = _box(axes, (1.56, 2.68, 1.62, 0.54), _network("text tower", text), _state(text))
-    image_box = _box(axes, (1.56, 1.8, 1.62, 0.54), _network("image tower", image), _state(image))
-    motion_box = _box(axes, (1.56, 0.6, 1.62, 0.8), _motion(motion, frozen), _state(motion))
-    embedded = _box(axes, (3.5, 2.72, 1.1, 0.46), f"class embeddings\n{classes} x {dim}", "data")
-    feature = _box(axes, (3.5, 1.84, 1.1, 0.46), f"appearance\n{dim}", "data")
-    moved = _box(axes, (3.5, 0.77, 1.1, 0.46), f"motion\n{views} x {motion_dim}", "data")
-    cosine = _box(axes, (4.94, 2.28, 0.72, 0.4), "cosine", "data")
+    names = box(axes, (0.12, 2.72, 1.1, 0.46), f"{classes} class names\nin prompts ({config.encoder.prompts})", "data")
+    frame = box(axes, (0.12, 1.84, 1.1, 0.46), f"{config.encoder.frame} frame\n{image['input']}", "data")
+    vectors = box(axes, (0.12, 0.72, 1.1, 0.56), _vectors(motion, config), "data")
+    text_box = box(axes, (1.56, 2.68, 1.62, 0.54), _network("text tower", text), _state(text))
+    image_box = box(axes, (1.56, 1.8, 1.62, 0.54), _network("image tower", image), _state(image))
+    motion_box = box(axes, (1.56, 0.6, 1.62, 0.8), _motion(motion, frozen), _state(motion))
+    embedded = box(axes, (3.5, 2.72, 1.1, 0.46), f"class embeddings\n{classes} x {dim}", "data")
+    feature = box(axes, (3.5, 1.84, 1.1, 0.46), f"appearance\n{dim}", "data")
+    moved = box(axes, (3.5, 0.77, 1.1, 0.46), f"motion\n{views} x {motion_dim}", "data")
+    cosine = box(axes, (4.94, 2.28, 0.72, 0.4), "cosine", "data")
     sizes = f"{dim} + {motion_dim} → {hidden} → {classes}"
     mlp = f"MLP head, mean of views\n{sizes}\n{_millions(head['params'])}, {_state(head)}"
-    head_box = _box(axes, (4.94, 1.06, 1.2, 0.54), mlp, _state(head))
+    head_box = box(axes, (4.94, 1.06, 1.2, 0.54), mlp, _state(head))
     each = f"linear on each view,\nmean of {average}"
-    linear = _box(axes, (4.94, 0.3, 1.2, 0.44), each, _state(motion))
-    zero = _box(axes, (6.3, 2.28, 0.6, 0.4), "(A)\nzero-shot", "answer")
-    fusion = _box(axes, (6.3, 1.13, 0.6, 0.4), "(C)\nfusion", "answer")
-    alone = _box(axes, (6.3, 0.34, 0.6, 0.4), "(B)\nMV-only", "answer")
+    linear = box(axes, (4.94, 0.3, 1.2, 0.44), each, _state(motion))
+    zero = box(axes, (6.3, 2.28, 0.6, 0.4), "(A)\nzero-shot", "answer")
+    fusion = box(axes, (6.3, 1.13, 0.6, 0.4), "(C)\nfusion", "answer")
+    alone = box(axes, (6.3, 0.34, 0.6, 0.4), "(B)\nMV-only", "answer")
     for path in (
         (names, text_box, embedded, cosine, zero),
         (frame, image_box, feature, cosine),
@@ -68,7 +68,7 @@ def overview(parts: pd.DataFrame, config: Config, classes: int) -> Figure:
         (moved, linear, alone),
     ):
         for one, other in pairwise(path):
-            _arrow(axes, one, other)
+            arrow(axes, one, other)
     for place, state in ((5.0, "data"), (5.62, "frozen"), (6.3, "trained")):
         axes.add_patch(Rectangle((place, 3.14), 0.12, 0.12, fc=FILL[state], ec="#333333", lw=0.6))
         axes.text(place + 0.18, 3.2, state, va="center", fontsize=6.5)
@@ -98,15 +98,17 @@ def _vectors(motion: Part, config: Config) -> str:
     return f"{config.motion.field} motion\nvectors, {motion['input']}\n{motion['views']:.0f} views"
 
 
-def _box(axes: Axes, box: Box, text: str, kind: str) -> Box:
-    left, bottom, width, height = box
+def box(axes: Axes, place: Box, text: str, kind: str) -> Box:
+    """A box with text, coloured by ``kind`` (a key of `FILL`); gives its place back."""
+    left, bottom, width, height = place
     style = "round,pad=0,rounding_size=0.06" if kind in ("frozen", "trained") else "square,pad=0"
     axes.add_patch(FancyBboxPatch((left, bottom), width, height, boxstyle=style, fc=FILL[kind], ec="#333333", lw=0.7))
     axes.text(left + width / 2, bottom + height / 2, text, ha="center", va="center", fontsize=6.3, linespacing=1.15)
-    return box
+    return place
 
 
-def _arrow(axes: Axes, one: Box, other: Box) -> None:
+def arrow(axes: Axes, one: Box, other: Box) -> None:
+    """From the right side of one box to the left side of another."""
     start = (one[0] + one[2], one[1] + one[3] / 2)
     end = (other[0], other[1] + other[3] / 2)
     axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=7, lw=0.8, color="#333333", shrinkA=0))

@@ -28,7 +28,7 @@ class CLIPEncoder(Encoder):
         super().__init__()
         self.name = f"clip:{weights}"
         self.image_architecture = self.text_architecture = f"CLIP {Path(weights).stem if '.' in weights else weights}"
-        clip = _import_clip()
+        clip = import_clip()
         try:
             self.model, self.transform = clip.load(str(_file(clip, weights, cache)), device="cpu", jit=False)
         except WeightsError:
@@ -47,16 +47,21 @@ class CLIPEncoder(Encoder):
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
         try:
-            tokens = _import_clip().tokenize(texts, self.model.context_length)
+            tokens = import_clip().tokenize(texts, self.model.context_length)
         except RuntimeError as error:
             raise EncoderError(f"{error}; shorten the class text or the template") from None
         return self.model.encode_text(tokens.to(self.model.text_projection.device))
 
 
-def untrained_image_tower() -> nn.Module:
-    """The image tower of ViT-B/32 with random weights, 512-d output: to be counted and timed, never to recognise."""
-    vision_transformer = _import_clip().model.VisionTransformer
-    tower = vision_transformer(224, patch_size=32, width=768, layers=12, heads=12, output_dim=512)
+def untrained_image_tower(width: float = 1.0, size: int = 224) -> nn.Module:
+    """The image tower of ViT-B/32 with random weights, 512-d output: to be counted and timed, never to recognise.
+
+    ``width`` is a factor on its widths, that of the output included; ``size`` the side of its images in pixels.
+    """
+    vision_transformer = import_clip().model.VisionTransformer
+    dim = round(768 * width)
+    heads, output = max(1, dim // 64), round(512 * width)
+    tower = vision_transformer(size, patch_size=32, width=dim, layers=12, heads=heads, output_dim=output)
     return tower.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
@@ -96,10 +101,11 @@ def _remedies(cache: Path | str | None) -> str:
     )
 
 
-def _import_clip() -> ModuleType:
+def import_clip() -> ModuleType:
+    """The module ``clip``, without the warning that it gives on every import."""
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # clip-anytorch, on every import
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # clip-anytorch
             import clip
     except ImportError as error:
         raise WeightsError(f"`import clip` failed ({error}); run: pip install 'moclip-lite[clip]'") from error

@@ -1,0 +1,65 @@
+"""The systems of the paper's Table I: facts here and in ``rivals.yaml``, networks in the files beside."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel
+
+
+class Rival(BaseModel):
+    """One system.
+
+    Attributes
+    ----------
+    method : its name in Table I; another where the paper has no such row.
+    source : where it is described.
+    modality : what it reads of a video.
+    parts : its networks, by their names in `moclip.list_models`.
+    views : of each part, as the paper counts them: segments times crops of a video.
+    own_views : of each part in the protocol of its source.
+    join : how its scores come from its parts.
+    frozen : parts that are not trained, though they could be.
+    protocol : that of its source.
+    status : "faithful"; "from scratch, not comparable"; "no weights, cost only".
+    about : what it is, in three sentences.
+    """
+
+    method: str
+    source: str
+    modality: str
+    parts: list[str]
+    views: list[int]
+    own_views: list[int]
+    join: str
+    frozen: list[str] = []
+    protocol: str
+    status: str
+    about: str
+
+
+RIVALS = {
+    name: Rival(**facts) for name, facts in yaml.safe_load((Path(__file__).parent / "rivals.yaml").read_text()).items()
+}
+
+# What a network sees in one view (`moclip.rival_inputs`); what ``mv_tsn`` sees is made in `moclip.loading`.
+SEES = {
+    "clip_head": "frame",
+    "clip_zero_shot": "frame",
+    "coviar_iframe": "iframe",
+    "coviar_mv": "motion",
+    "coviar_residual": "residual",
+    "dtmv_cnn": "motion_stack",
+    "emv_cnn": "motion_stack",
+    "two_stream_spatial": "frame",
+    "two_stream_temporal": "flow_stack",
+    "x_clip": "clip",
+}
+CHANNELS = {  # of each kind
+    "frame": 3,  # RGB
+    "iframe": 3,  # RGB
+    "clip": 24,  # 8 frames in RGB
+    "motion": 2,  # motion vectors, accumulated
+    "residual": 3,  # accumulated
+    "motion_stack": 20,  # motion vectors of 10 frames, raw
+    "flow_stack": 20,  # optical flow of 10 frames
+}
