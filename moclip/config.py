@@ -234,6 +234,8 @@ class Fusion(Section):
 
     @model_validator(mode="after")
     def _what_is_cached_cannot_drift(self) -> "Fusion":
+        if self.statistics == "drifting" and self.select == "val":
+            raise ValueError("statistics=drifting with select=val is in no protocol: set select to last or test")
         if self.statistics == "drifting" and self.train_features == "cached":
             raise ValueError(
                 "statistics=drifting needs train_features=drawn: views that were computed once do not pass the network "
@@ -356,6 +358,15 @@ class Config(Section):
     timing: Timing = Timing()  # type: ignore[call-arg]
     report: Report = Report()  # type: ignore[call-arg]
     figures: Figures = Figures()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _validation_clips_are_unseen(self) -> "Config":
+        if self.mv.select == self.fusion.select == "val":
+            raise ValueError(
+                "mv.select and fusion.select cannot both be val: the motion network is trained again on the validation "
+                "clips once they have chosen its epoch, and would flatter them when they choose the head's"
+            )
+        return self
 
 
 def profiles() -> list[str]:

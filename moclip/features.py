@@ -1,5 +1,6 @@
 """Features computed once and kept: motion of clips, appearance of one frame, motion features of a trained network."""
 
+import copy
 import hashlib
 import json
 import logging
@@ -256,34 +257,66 @@ def fresh_draws(
     seed: int,
     device: torch.device | str,
     batch_size: int,
-    statistics: str = "frozen",
 ) -> Draws:
     """Motion features an epoch from newly drawn segments and crops (``train_features: drawn``, the paper's way).
 
     Other draws than those on which the network was trained, and others for every ``seed``.
-
-    Parameters
-    ----------
-    statistics : ``frozen``; or ``drifting``, the published code's fault: its ``model.train()`` reaches the network too,
-        so that BatchNorm normalises by the statistics of the batch and goes on learning them (no weight changes).
-        Batches are those that the head is trained on, so that this is what one loop over both would do. Ask for the
-        epochs in order, once each, and for test features only afterwards: they depend on what has drifted.
     """
     model = model.to(device).eval()
+    return lambda epoch: _drawn(model, clips, (epoch, seed), np.arange(len(clips)), device, batch_size)
 
-    @torch.no_grad()
-    def draw(epoch: int) -> Tensor:
-        order = np.arange(len(clips))
-        if statistics == "drifting":
-            order = np.random.default_rng([seed, epoch]).permutation(len(clips))  # as `training.fit_head`
-            for module in model.modules():
+
+@torch.no_grad()
+def _drawn(
+    model: MVTSN,
+    clips: MotionClips,
+    which: tuple[int, int],
+    order: np.ndarray,
+    device: torch.device | str,
+    batch_size: int,
+) -> Tensor:
+    """Features of the segments that (epoch, seed) draws, in batches of this order: (N, M) in the clips' own."""
+    epoch, seed = which
+    rows = torch.empty(len(clips), model.feature_dim)
+    for part in np.array_split(order, math.ceil(len(clips) / batch_size)):
+        samples = [clips[epoch, int(index), 1 + seed] for index in part]
+        batch = {key: value.to(device) for key, value in torch.utils.data.default_collate(samples).items()}
+        rows[part] = model.features(clips.to_input(batch)).mean(dim=1).cpu()
+    return rows
+
+
+class DriftingDraws:
+    """`fresh_draws` with the published code's fault (``statistics: drifting``).
+
+    Its ``model.train()`` reaches the frozen network too, so that BatchNorm normalises by the statistics of the batch
+    and goes on learning them (no weight changes). Batches are those of `training.fit_head`, so that this is what one
+    loop over head and network does. Epochs are drawn in order and kept, with the statistics that each one left.
+    """
+
+    def __init__(
+        self, model: MVTSN, clips: MotionClips, seed: int, device: torch.device | str, batch_size: int
+    ) -> None:
+        self.model = copy.deepcopy(model).to(device)
+        self.settings = clips, seed, device, batch_size
+        self.rows: list[Tensor] = []
+        self.buffers: list[dict[str, Tensor]] = []
+
+    def __call__(self, epoch: int) -> Tensor:
+        """Motion features of the training clips in an epoch: (N, M)."""
+        clips, seed, device, batch_size = self.settings
+        while len(self.rows) <= epoch:
+            now = len(self.rows)
+            if now:
+                self.network_at(now - 1)
+            for module in self.model.modules():
                 module.train(isinstance(module, nn.BatchNorm2d))
-        rows = torch.empty(len(clips), model.feature_dim)
-        for part in np.array_split(order, math.ceil(len(clips) / batch_size)):
-            samples = [clips[epoch, int(index), 1 + seed] for index in part]
-            batch = {key: value.to(device) for key, value in torch.utils.data.default_collate(samples).items()}
-            rows[part] = model.features(clips.to_input(batch)).mean(dim=1).cpu()
-        model.eval()
-        return rows
+            order = np.random.default_rng([seed, now]).permutation(len(clips))  # as `training.fit_head`
+            self.rows.append(_drawn(self.model, clips, (now, seed), order, device, batch_size))
+            self.buffers.append({name: buffer.clone() for name, buffer in self.model.named_buffers()})
+        return self.rows[epoch]
 
-    return draw
+    def network_at(self, epoch: int) -> MVTSN:
+        """The network with the statistics that it had after an epoch, in evaluation mode; valid until the next call."""
+        self(epoch)
+        self.model.load_state_dict(self.buffers[epoch], strict=False)
+        return self.model.eval()

@@ -66,7 +66,7 @@ def fit(
     *,
     stop: int | None = None,
     accumulate: int = 1,
-    score: Callable[[], float] | None = None,
+    score: Callable[[int], float] | None = None,
     folder: TrainingFolder | None = None,
 ) -> pd.DataFrame:
     """Train ``model``, in place.
@@ -80,7 +80,8 @@ def fit(
     objective : loss of logits (B, C), labels (B,) and what else a batch holds.
     stop : epochs after which to stop, if not all; the schedule stays that of ``epochs``.
     accumulate : batches whose mean gradient is one step.
-    score : called after each epoch; the model ends with the weights of the (first) epoch that had the highest.
+    score : called after each epoch with its number, from 0; the model ends with the weights of the (first) epoch that
+        had the highest.
     folder : keeps the state after each epoch, and goes on from a state that is there.
 
     Returns
@@ -105,7 +106,7 @@ def fit(
         own_rate = functools.partial(set_rate, epoch)
         row = {"epoch": epoch + 1, **_epoch(fabric, model, optimizer, batches(epoch), own_rate, accumulate, objective)}
         if score:
-            row["score"] = score()
+            row["score"] = score(epoch)
             if row["score"] > max((before["score"] for before in rows), default=-1):
                 best = copy.deepcopy(network.state_dict())
         rows.append(row)

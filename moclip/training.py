@@ -105,7 +105,7 @@ def fit_mv(
             " ".join(["motion network", part]).strip(),
             stop=stop,
             accumulate=training.accumulate,
-            score=(lambda: accuracy(fabric, model, held_out, settings)) if scored and held_out else None,
+            score=(lambda _: accuracy(fabric, model, held_out, settings)) if scored and held_out else None,
             folder=TrainingFolder(folder / part, {**depends, "stop": stop}) if folder else None,
         )
 
@@ -186,7 +186,7 @@ def fit_head(
     settings: Fusion,
     seed: int,
     device: str = "auto",
-    held_out: tuple[Tensor, Tensor, Tensor] | None = None,
+    held_out: tuple[Tensor, Tensor | Callable[[int], Tensor], Tensor] | None = None,
     folder: Path | None = None,
     source: str = "",
 ) -> pd.DataFrame:
@@ -200,8 +200,8 @@ def fit_head(
     appearance : (N, A).
     motion : epoch -> (N, M), averaged over the segments of that epoch.
     labels : (N,).
-    held_out : (K, A), (K, M), (K,) of the clips that choose the epoch, where ``settings.select`` asks for some. For
-        ``val`` they are the last of the N clips, left out until the epoch is known.
+    held_out : (K, A), (K, M) or epoch -> (K, M), (K,) of the clips that choose the epoch, where ``settings.select``
+        asks for some. For ``val`` they are the last of the N clips, left out until the epoch is known.
     folder : where to keep the state after each epoch; a training that was killed there goes on.
     source : says which motion features these are, for the folder: the network's `state_hash`, for one.
     """
@@ -238,7 +238,7 @@ def fit_head(
             settings.epochs,
             constant_rate,
             stop=stop,
-            score=(lambda: _head_accuracy(fabric, head, *held_out)) if scored and held_out else None,
+            score=(lambda epoch: _head_accuracy(fabric, head, epoch, *held_out)) if scored and held_out else None,
             folder=TrainingFolder(folder / part, {**depends, "stop": stop}) if folder else None,
         )
 
@@ -246,6 +246,14 @@ def fit_head(
 
 
 @torch.no_grad()
-def _head_accuracy(fabric: Fabric, head: FusionHead, appearance: Tensor, motion: Tensor, labels: Tensor) -> float:
+def _head_accuracy(
+    fabric: Fabric,
+    head: FusionHead,
+    epoch: int,
+    appearance: Tensor,
+    motion: Tensor | Callable[[int], Tensor],
+    labels: Tensor,
+) -> float:
+    motion = motion(epoch) if callable(motion) else motion
     scores = head.eval()(*fabric.to_device((appearance, motion))).cpu()
     return (scores.argmax(dim=1) == labels).float().mean().item()

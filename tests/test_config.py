@@ -185,9 +185,16 @@ def test_what_the_published_code_does_otherwise():
         "insists.fusion": {"train_features": "drawn"},
     }  # fmt: skip
     validated = protocol_fields("paper-val")
-    assert {key for key in validated if paper[key] != validated[key]} == {
-        "data.val_fraction", "mv.select", "fusion.select"
-    }  # fmt: skip
+    assert {key for key in validated if paper[key] != validated[key]} == {"data.val_fraction", "mv.select"}
+
+
+def test_what_no_protocol_does_is_refused():
+    both = {"mv.select": "val", "fusion.select": "val", "data.val_fraction": 0.2}
+    with pytest.raises(ConfigError, match=r"cannot both be val"):
+        load_config("quick", both)
+    drifting = {"fusion.statistics": "drifting", "fusion.select": "val", "fusion.train_features": "drawn"}
+    with pytest.raises(ConfigError, match=r"drifting with select=val is in no protocol"):
+        load_config("quick", drifting)
 
 
 @pytest.mark.parametrize("profile", profiles())

@@ -18,6 +18,7 @@ from moclip import features
 from moclip.artefacts import load_tensors
 from moclip.config import Fusion
 from moclip.features import (
+    DriftingDraws,
     appearance_features,
     cached_draws,
     class_features,
@@ -451,10 +452,17 @@ def test_what_the_training_of_the_head_does_to_the_network(network, clips, stati
     state = [*network.named_parameters(), *network.named_buffers()]
     before = {name: tensor.detach().clone() for name, tensor in state}
     assert before.keys() == network.state_dict().keys()
-    draws = fresh_draws(network, clips, 0, "cpu", 4, statistics)
+    if statistics == "drifting":
+        draws = DriftingDraws(network, clips, 0, "cpu", 4)
+    else:
+        draws = fresh_draws(network, clips, 0, "cpu", 4)
     head = create_model("fusion", num_classes=4, appearance_dim=3, motion_dim=network.feature_dim, hidden=8)
     labels = torch.from_numpy(clips.labels)
     fit_head(head, torch.randn(len(clips), 3), draws, labels, Fusion(epochs=2, batch_size=4), seed=0, device="cpu")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state), "the user's own network"
+    if statistics == "drifting":
+        network = draws.network_at(1)
+        state = [*network.named_parameters(), *network.named_buffers()]
     changed = {name for name, tensor in state if not torch.equal(tensor, before[name])}
     kinds = [name for name, module in network.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert len(kinds) > 40
@@ -467,22 +475,27 @@ def test_what_the_training_of_the_head_does_to_the_network(network, clips, stati
 
 def test_drifting_is_the_published_code_s_single_loop(network, clips):
     """Its loop: ``train()`` on everything, batch after batch through the network and into the head."""
-    ours, theirs = deepcopy(network).eval(), deepcopy(network).train()
-    drawn = fresh_draws(ours, clips, 5, "cpu", 4, "drifting")(1)
-    order = np.random.default_rng([5, 1]).permutation(len(clips))  # the head's batches: training.fit_head, seed 5
-    with torch.no_grad():
-        for part in np.array_split(order, 2):
-            batch = torch.utils.data.default_collate([clips[1, int(index), 6] for index in part])
-            expected = theirs.features(clips.to_input(batch)).mean(dim=1)
-            torch.testing.assert_close(drawn[part], expected, atol=1e-4, rtol=1e-3)
-    for (name, one), two in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
-        torch.testing.assert_close(one, two, msg=name)
+    theirs = deepcopy(network).train()
+    draws = DriftingDraws(network, clips, 5, "cpu", 4)
+    draws(2)  # further than what is looked at
+    for epoch in (0, 1):
+        drawn = draws(epoch)
+        order = np.random.default_rng([5, epoch]).permutation(len(clips))  # the head's batches: training.fit_head
+        with torch.no_grad():
+            for part in np.array_split(order, 2):
+                batch = torch.utils.data.default_collate([clips[epoch, int(index), 6] for index in part])
+                expected = theirs.features(clips.to_input(batch)).mean(dim=1)
+                torch.testing.assert_close(drawn[part], expected, atol=1e-4, rtol=1e-3)
+        ours = draws.network_at(epoch)
+        assert not ours.training
+        for (name, one), two in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+            torch.testing.assert_close(one, two, msg=name)
     frozen = fresh_draws(deepcopy(network), clips, 5, "cpu", 4)(1)
     assert not torch.allclose(frozen, drawn, atol=1e-2), "features of another kind"
 
 
 def test_the_head_is_trained_on_the_batches_that_drifted(network, clips):
-    """What `drifting` rests on: `fit_head` cuts an epoch as `fresh_draws` does."""
+    """What `drifting` rests on: `fit_head` cuts an epoch as `DriftingDraws` does."""
     seen = []
     head = create_model("fusion", num_classes=4, appearance_dim=1, motion_dim=1, hidden=8)
     head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1][:, 0].int().tolist()))
@@ -492,7 +505,7 @@ def test_the_head_is_trained_on_the_batches_that_drifted(network, clips):
     drifted = []
     clips.__class__ = type("Watched", (MotionClips,), {"__getitem__": lambda self, key: drifted.append(key) or sample})
     sample = MotionClips.__getitem__(clips, (0, 0))
-    draws = fresh_draws(deepcopy(network), clips, 7, "cpu", settings.batch_size, "drifting")
+    draws = DriftingDraws(network, clips, 7, "cpu", settings.batch_size)
     draws(0), draws(1)
     assert [index for _, index, _ in drifted] == [index for batch in seen for index in batch]
     assert [len(batch) for batch in seen] == [3, 3, 2] * 2 and [epoch for epoch, _, _ in drifted] == [0] * 8 + [1] * 8

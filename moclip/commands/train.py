@@ -98,6 +98,9 @@ def _heads(config: Config, dataset: "VideoDataset", network: "MVTSN") -> None:
     from moclip.artefacts import load_tensors
     from moclip.models.fusion import FusionHead
 
+    if config.fusion.statistics == "drifting":
+        typer.echo(f"{dataset.name}: no heads; notebook 03 trains them while the statistics drift")
+        return
     run = run_dir(config.run)
     path = run / "features" / f"appearance-{dataset.name}.safetensors"
     if not path.is_file():

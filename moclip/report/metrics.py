@@ -96,8 +96,10 @@ def interval(clips: pd.Series, resamples: int, confidence: float) -> tuple[float
     """Percentile interval of the mean over folds of the mean of ``clips``, groups resampled whole.
 
     A group that is tested in several folds is drawn for all of them at once. What other training clips would have
-    changed is not in the interval.
+    changed is not in the interval. An index without folds is one fold.
     """
+    if FOLD not in clips.index.names:
+        clips = pd.concat({1: clips}, names=[FOLD])
     groups = clips.groupby(level=["class_name", "group", FOLD]).agg(["sum", "count"]).unstack(FOLD, fill_value=0)
     if len(groups) < 2:
         return float("nan"), float("nan")  # one group says nothing about others

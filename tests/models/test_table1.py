@@ -205,7 +205,7 @@ def test_clip_zero_shot_is_transformers_clip(clip_file):
     missing = theirs.load_state_dict(as_transformers(encoder.model.state_dict()), strict=False).missing_keys
     assert all(name.endswith("position_ids") for name in missing), missing
     texts, images = ["a cat", "two dogs running", "tea"], torch.randn(2, 3, 64, 64)
-    ours = CLIPZeroShot.from_encoder(encoder, texts, ["{}"])
+    ours = CLIPZeroShot.from_encoder(encoder, [[text] for text in texts])
     with torch.no_grad():
         expected = theirs(input_ids=clip.tokenize(texts), pixel_values=images).logits_per_image
         torch.testing.assert_close(ours(images), expected, atol=1e-5, rtol=1e-5)

@@ -26,11 +26,11 @@ class CLIPZeroShot(nn.Module):
         self.register_buffer("classes", torch.randn(num_classes, round(512 * width)))
 
     @classmethod
-    def from_encoder(cls, encoder: Encoder, class_texts: Sequence[str], templates: Sequence[str]) -> "CLIPZeroShot":
+    def from_encoder(cls, encoder: Encoder, prompts: Sequence[Sequence[str]]) -> "CLIPZeroShot":
         """With the weights of `moclip.load_encoder`, and its embedding of each class by prompt ensembling."""
-        model = cls(len(class_texts), width=1 / 8)
+        model = cls(len(prompts), width=1 / 8)
         model.tower, model.logit_scale = encoder.image_tower, encoder.logit_scale
-        model.classes = class_embeddings(encoder, class_texts, templates)
+        model.classes = class_embeddings(encoder, prompts)
         return model
 
     def forward(self, images: Tensor) -> Tensor:
