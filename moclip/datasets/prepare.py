@@ -95,8 +95,10 @@ def _readable(dataset: VideoDataset, settings: Data) -> VideoDataset:
     """The data set without the clips that cannot be read to their end; description and report say which those are."""
     clips = dataset.clips
     facts, reasons = facts_of(clips, settings.workers, settings.scheduler)
+    reasons |= {name: "a single frame, no motion" for name, own in facts.items() if own.decoded < 2}
     if not settings.reencode:  # motion is read from these very files
         reasons |= {name: own.note for name, own in facts.items() if own.note}
+        reasons |= {name: "I-frames alone, no motion" for name, own in facts.items() if own.i_share == 1}
     failures = [(clip.path, reasons[clip.name]) for clip in clips if clip.name in reasons]
     report = _report(dataset, "unreadable.txt", [f"{path}: {reason}" for path, reason in failures])
     if not failures:

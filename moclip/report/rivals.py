@@ -102,7 +102,10 @@ def pathways(costs: pd.DataFrame) -> Figure:
             seen = box(axes, (1.82, bottom, 1.24, 0.3), f"{_seen(part)}\n{part['input']}", "data")
             state = "trained" if part["trainable"] else "frozen"
             size = f"{part['params'] / 1e6:.2f} M, {part['macs_per_view'] / 1e9:.3g} GMACs x {part['views']}"
-            network = box(axes, (3.36, bottom, 1.96, 0.3), f"{part['part']}\n{size}", state)
+            name = part["part"]
+            if 0 < part["trainable"] < part["params"]:
+                name += f" (trained: {part['trainable'] / 1e6:.2f} M)"
+            network = box(axes, (3.36, bottom, 1.96, 0.3), f"{name}\n{size}", state)
             arrow(axes, seen, network)
             arrow(axes, network, join)
         top -= lane * count + gap

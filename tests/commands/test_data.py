@@ -182,6 +182,18 @@ def test_a_clip_without_vectors_is_left_out_of_original_streams_alone(moclip_dat
     assert report.read_text() == f"{path}: FFmpeg exports no motion vectors from mjpeg\n"
 
 
+@pytest.mark.parametrize(("frames", "gop", "streams"), [(1, 12, []), (1, 12, ["--original"]), (6, 1, ["--original"])])
+def test_a_clip_without_motion_is_left_out(moclip_data, arguments, frames, gop, streams, tmp_path: Path) -> None:
+    """One frame, or I-frames alone: nothing that a motion network could be shown."""
+    path = tmp_path / "UCF-101" / "Hammering" / "v_Hammering_g02_c01.avi"
+    pictures = np.random.default_rng(0).integers(0, 255, (frames, 96, 160, 3), np.uint8)
+    encode(pictures, path, gop=gop)
+    said = moclip_data("prepare", *arguments, *streams, "-p", "data.on_error=skip")[1]
+    assert "1 of 6 clips left out" in said
+    (report,) = (tmp_path / "home").rglob("unreadable.txt")
+    assert report.read_text().startswith(f"{path}: ") and report.read_text().endswith("no motion\n")
+
+
 def test_every_table_says_how_many_clips_were_left_out(arguments, bad, tmp_path: Path) -> None:
     """From the clips to results.csv: what is left can be read, and the count goes with every prediction."""
     config = load_config("ucf101-small", {"data": settings_of(arguments, **{"data.on_error": "skip"}).model_dump()})
