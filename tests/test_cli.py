@@ -141,7 +141,7 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
     assert {f"{folder}/{name}" for name in ("README.txt", "settings.json", "log.csv", "last.safetensors")} <= set(made)
     assert made[f"{folder}/log.csv"].read_bytes() == made["history/mv_tsn-mixed-seed0.csv"].read_bytes()
     network = evaluation.load_checkpoint(made["checkpoints/mv_tsn-mixed.safetensors"], photos.classes, fold=1)
-    assert load_json(made["checkpoints/mv_tsn-mixed.json"])["protocol"] == "quick"
+    assert load_json(made["checkpoints/mv_tsn-mixed.json"])["protocol"] == "paper as shortened by profile smoke"
 
     appearance = np.random.default_rng(0).normal(size=(len(photos.clips), 6)).astype(np.float32)
     names = {"names": [clip.name for clip in photos.clips]}

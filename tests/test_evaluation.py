@@ -203,7 +203,7 @@ def test_systems_are_joined_by_name_where_an_index_would_be_wrong(tmp_path):
     gap = metrics.difference(predictions, "d", "one", "two", resamples=99, confidence=0.95)
     assert gap.value == pytest.approx(4 / 6 - 2 / 6) and gap.n == 6
     per_clip = metrics.per_clip(predictions, "d", "one") - metrics.per_clip(predictions, "d", "two")
-    found = {video: value for (_, _, video), value in per_clip.items()}
+    found = {video: value for (_, _, _, video), value in per_clip.items()}
     assert found == {name: float(name in right["one"]) - float(name in right["two"]) for name in names}
     # What an index would say: agreement of the columns, row by row.
     agree = predictions.pivot(index="video", columns="system", values="pred").loc[names]

@@ -270,7 +270,7 @@ def test_another_setting_is_not_the_paper_s(whole, change):
         manifest["classes"] = sorted(manifest["classes"])
     path.write_text(json.dumps(manifest))
     overrides = {"encoder": {"encoder.name": "offline"}, "backbone": {"mv.backbone": "resnet18"},
-                 "protocol": {"protocol": "quick"}}.get(change, {})  # fmt: skip
+                 "protocol": {"protocol": "reference"}}.get(change, {})  # fmt: skip
     run = Artefacts(whole.run, load_config("ucf101", overrides))
     assert judged(run, "fusion-accuracy", "above-mv-only", "hammering")["verdict"].eq("not testable here").all()
 
