@@ -202,6 +202,8 @@ def _options(codec: str, gop: int, quality: int) -> dict[str, str]:
     common = {"g": str(gop), "bf": "0", "flags": "+bitexact"}
     if codec == "libx264":
         fixed = {"sc_threshold": "0", "keyint_min": str(gop), "refs": "1", "weightp": "0", "threads": "1"}
+        # x264's tree of macroblocks is not repeatable: about one file in a hundred came out with other bytes.
+        fixed["mbtree"] = "0"
         return common | fixed | {"crf": str(quality), "preset": "medium"}
     # ffmpeg's -q:v travels in each frame's quality field, which PyAV does not set. A rate control with no room to
     # move does the same: lmin = lmax pins lambda, and i_qfactor=1 keeps it from favouring I-frames.
