@@ -24,12 +24,13 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from moclip.config import Config, load_config, merge, parse_override
+from moclip.config import load_config, merge, parse_override
 from moclip.datasets.prepare import datasets_of
 from moclip.features import extract_motion
 from moclip.loading import MotionClips, training_loader
 from moclip.models import create_model
 from moclip.paths import cache_dir
+from moclip.sections import Config
 from moclip.training import parameter_groups
 
 WARM_UP = 3

@@ -9,8 +9,9 @@ from moclip import __version__
 from moclip.commands import data
 from moclip.commands.options import Override, Profile, overrides_of
 from moclip.commands.train import train
-from moclip.config import ConfigError, load_config, merge
+from moclip.config import load_config, merge
 from moclip.errors import MoclipError
+from moclip.sections import ConfigError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _GO_ON = "interrupted; the same command goes on where it stopped"

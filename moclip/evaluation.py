@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from moclip import __version__
 from moclip.artefacts import load_tensors, save_predictions, save_tensors
-from moclip.config import Config, Motion
 from moclip.datasets.base import VideoDataset
 from moclip.errors import MoclipError
 from moclip.models import create_model
 from moclip.models.fusion import FusionHead
 from moclip.models.weights import state_hash
 from moclip.resume import provenance
+from moclip.sections import Config, Motion
 
 
 class CheckpointError(MoclipError):

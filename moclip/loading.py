@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from moclip import sampling, transforms
 from moclip.accumulate import accumulate
-from moclip.config import MV, Config
 from moclip.datasets.base import Clip
 from moclip.fingerprints import fingerprints
+from moclip.sections import MV, Config
 from moclip.transforms import InputScale
 from moclip.video import Motion, load_motion
 from moclip.video.blocks import refine

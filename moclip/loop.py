@@ -15,10 +15,10 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from moclip.config import Training
 from moclip.errors import MoclipError
 from moclip.progress import track
 from moclip.resume import TrainingFolder
+from moclip.sections import Training
 
 Batch = tuple[tuple[Tensor, ...], Tensor, *tuple[Tensor, ...]]  # (inputs of the model), labels (B,), and more
 Rate = Callable[[float], float]  # share of the training that is done, 0..1 -> factor on the learning rate
@@ -210,7 +210,7 @@ def fit_selected(select: str, run: Callable[..., pd.DataFrame]) -> pd.DataFrame:
 
     Parameters
     ----------
-    select : ``last``, ``val`` or ``test``; see `moclip.config.MV`.
+    select : ``last``, ``val`` or ``test``; see `moclip.sections.MV`.
     run : trains from the same start each time; its keywords are ``part`` (a name), ``hold_out`` (leave the held-out
         clips out), ``scored`` (score them after each epoch, end with the best) and ``stop``.
 

@@ -13,7 +13,6 @@ from types import ModuleType
 import numpy as np
 
 from moclip.chunks import add_rows, read_rows
-from moclip.config import Config
 from moclip.datasets.base import Clip
 from moclip.errors import MoclipError
 from moclip.fingerprints import fingerprints
@@ -21,6 +20,7 @@ from moclip.loading import content_path
 from moclip.parallel import for_each_file
 from moclip.paths import cache_dir
 from moclip.sampling import centre_segments
+from moclip.sections import Config
 from moclip.transforms import InputScale
 from moclip.video import load_motion, read_frames, read_residual
 from moclip.video.fields import eight_bit

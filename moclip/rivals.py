@@ -10,12 +10,12 @@ from lightning.fabric import seed_everything
 from torch import Tensor, nn
 
 from moclip import costs
-from moclip.config import Rivals
 from moclip.loading import EpochSampler
 from moclip.loop import Batch, fit, make_fabric, one_cycle_rate
 from moclip.models import create_model
 from moclip.models.table1 import CHANNELS, RIVALS, SEES
 from moclip.models.table1.emv import soft_target_loss
+from moclip.sections import Rivals
 
 CLASSES, SIDE = 101, 224  # UCF101 at the size of all these papers
 

@@ -12,7 +12,6 @@ import torch
 from lightning.fabric import Fabric, seed_everything
 from torch import Tensor, nn
 
-from moclip.config import MV, Config, Fusion, Training
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.fingerprints import fingerprints
 from moclip.loading import MotionClips, training_loader
@@ -32,6 +31,7 @@ from moclip.models.fusion import FusionHead
 from moclip.models.mv_tsn import MVTSN, average_views
 from moclip.models.weights import state_hash
 from moclip.resume import TrainingFolder, digest_of
+from moclip.sections import MV, Config, Fusion, Training
 
 
 def splits(dataset: VideoDataset, config: Config, select: str) -> tuple[list[Clip], list[Clip]]:

@@ -5,18 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from moclip.config import (
-    ConfigError,
-    leaves,
-    load_config,
-    merge,
-    method,
-    nested,
-    parse_override,
-    profiles,
-    protocols,
-    read_protocol,
-)
+from moclip.config import leaves, load_config, merge, method, nested, parse_override, profiles, protocols, read_protocol
+from moclip.sections import ConfigError
 
 
 @pytest.mark.parametrize("profile", profiles())

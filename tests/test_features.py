@@ -16,7 +16,6 @@ from PIL import Image
 
 from moclip import features
 from moclip.artefacts import load_tensors
-from moclip.config import Fusion
 from moclip.features import (
     DriftingDraws,
     appearance_features,
@@ -36,6 +35,7 @@ from moclip.models.encoders import load_encoder
 from moclip.models.encoders.base import Encoder, class_embeddings
 from moclip.parallel import ClipsError
 from moclip.sampling import appearance_frames
+from moclip.sections import Fusion
 from moclip.training import fit_head
 from moclip.video import frames as frames_module
 from moclip.video import load_motion, read_frames, read_motion

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moclip.config import Config, Figures
 from moclip.paths import notebooks_dir
+from moclip.sections import Config, Figures
 
 NOTEBOOKS = sorted(notebooks_dir().glob("[0-9][0-9]*.ipynb"))
 SYSTEMS = {"zero_shot", "mv_only", "fusion", "appearance_head", "motion_head", "fusion_permuted"}

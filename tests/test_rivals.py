@@ -6,10 +6,11 @@ import torch
 
 from moclip import rival_inputs as room
 from moclip import rivals
-from moclip.config import ConfigError, load_config
+from moclip.config import load_config
 from moclip.datasets.base import Clip
 from moclip.models import create_model
 from moclip.models.table1 import CHANNELS, SEES
+from moclip.sections import ConfigError
 from moclip.transforms import InputScale
 from moclip.video import encode, read_frames, read_motion, read_residual
 from moclip.video.store import store_motion

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from timm.optim import param_groups_weight_decay
 from torch import nn
 
-from moclip.config import MV, Fusion, Training
 from moclip.loading import MotionClips
 from moclip.loop import ONE_PROCESS, TrainingError, fit, fit_selected, make_fabric, one_cycle_rate, step_rate
 from moclip.models import create_model
+from moclip.sections import MV, Fusion, Training
 from moclip.training import accuracy, fit_head, fit_mv, parameter_groups, splits
 
 
@@ -377,7 +377,7 @@ TWO = """
 import pickle, sys
 from pathlib import Path
 import torch
-from moclip.config import Training
+from moclip.sections import Training
 from moclip.loading import MotionClips
 from moclip.loop import fit, make_fabric
 from moclip.models import create_model

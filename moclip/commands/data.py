@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moclip.commands.options import Override, Profile, overrides_of
-from moclip.config import Config, ConfigError, load_config
+from moclip.config import load_config
+from moclip.sections import Config, ConfigError
 
 if TYPE_CHECKING:
     from moclip.datasets.base import VideoDataset

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moclip.commands.options import Override, Profile, overrides_of
-from moclip.config import Config, load_config, merge
+from moclip.config import load_config, merge
 from moclip.paths import cache_dir, run_dir
+from moclip.sections import Config
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric

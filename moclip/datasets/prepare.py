@@ -10,12 +10,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from moclip.config import ConfigError, Data, MinFrames
 from moclip.datasets import load_dataset
 from moclip.datasets.base import REMEDY, Clip, VideoDataset, fingerprint_files
 from moclip.datasets.facts import facts_of
 from moclip.parallel import ClipsError, for_each_file
 from moclip.paths import atomic_path, data_dir
+from moclip.sections import ConfigError, Data, MinFrames
 from moclip.video import transcode
 
 COARSEST_CLOCK = 2  # seconds: the time stamps of some file systems are no finer

@@ -12,11 +12,12 @@ import pandas as pd
 import yaml
 from pydantic import Field, ValidationError
 
-from moclip.config import Section, nearest
+from moclip.config import nearest
 from moclip.errors import MoclipError
 from moclip.report import paper
 from moclip.report.claim_rules import RULES
 from moclip.report.evidence import CONFIRMED, NOT_RUN, VERDICTS, Artefacts, Finding, NotRun, cell
+from moclip.sections import Section
 
 CLAIMS = Path(paper.__file__).parent / "claims.yaml"
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from moclip.config import Config
+from moclip.sections import Config
 
 FILL = {"frozen": "#CFE3F2", "trained": "#F9D9A8", "data": "#F2F2F2", "answer": "#FFFFFF"}
 Part = Mapping[str, Any]  # a row of the costs

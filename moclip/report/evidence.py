@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from moclip.artefacts import load_json
-from moclip.config import Config
 from moclip.datasets.ucf101 import CLASSES, COUNTS
 from moclip.report import paper
+from moclip.sections import Config
 
 CONFIRMED, NOT_CONFIRMED, CONTRADICTED = "confirmed", "not confirmed", "contradicted"
 UNTESTABLE, NOT_RUN = "not testable here", "not run"

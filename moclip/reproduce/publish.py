@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moclip import paths
-from moclip.config import Report
 from moclip.errors import MoclipError
+from moclip.sections import Report
 
 if TYPE_CHECKING:
     import pandas as pd

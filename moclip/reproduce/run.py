@@ -14,7 +14,7 @@ import filelock
 import typer
 
 from moclip import paths
-from moclip.config import Config, ConfigError, load_config, merge, nested
+from moclip.config import load_config, merge, nested
 from moclip.errors import MoclipError
 from moclip.reproduce.display import Display, Say, brief
 from moclip.reproduce.notebook import Progress, execute
@@ -22,6 +22,7 @@ from moclip.reproduce.publish import publish as publish_run
 from moclip.reproduce.publish import publish_folds, publish_seeds, publishable
 from moclip.reproduce.records import USERS_FILES, State, check_made, read_record, signatures, state, write_record
 from moclip.reproduce.stages import Stage, check_needs, matches, read_stages, select, upstream
+from moclip.sections import Config, ConfigError
 
 RESULTS = "tables/results.csv"
 WITH_FOLDS = ("ucf101", "hmdb51")

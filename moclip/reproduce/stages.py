@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moclip.config import Config, Figures, nearest
+from moclip.config import nearest
 from moclip.errors import MoclipError
+from moclip.sections import Config, Figures
 
 
 class StageError(MoclipError):

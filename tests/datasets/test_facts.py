@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moclip.config import MV
 from moclip.datasets import facts
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.datasets.facts import facts_of, read_facts
 from moclip.datasets.verify import MISSING, UNLISTED, UNREADABLE, summary, verify
 from moclip.loading import MotionClips, motion_path
 from moclip.paths import sha256_file
+from moclip.sections import MV
 from moclip.transforms import InputScale
 from moclip.video import encode
 from moclip.video.store import store_motion

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moclip.config import ConfigError, load_config
+from moclip.config import load_config
 from moclip.datasets import load_dataset
 from moclip.datasets.base import VideoDataset, words
 from moclip.datasets.prepare import datasets_of
@@ -15,6 +15,7 @@ from moclip.datasets.video_folder import EXTENSIONS, VideoFolder, VideoFolderErr
 from moclip.errors import MoclipError
 from moclip.loading import MotionClips, motion_path
 from moclip.paths import data_dir
+from moclip.sections import ConfigError
 from moclip.video import encode, probe
 from moclip.video.store import store_motion
 
