@@ -14,18 +14,17 @@ generated ones. Beside it stands what a loader does that decodes a whole video t
 
 import argparse
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-import av
 import numpy as np
 import open_clip
 import pandas as pd
 import torch
+from machine import machine
 from torch import Tensor, nn
 
 from moclip import costs, features
@@ -180,17 +179,6 @@ def spread(values: dict[str, np.ndarray]) -> dict[str, str]:
     return {what: f"{np.median(v):.3g} ({v.min():.3g} - {v.max():.3g})" for what, v in values.items()}
 
 
-def machine() -> str:
-    names = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    return (
-        f"{names[0] if names else platform.processor()}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} thread(s); Python {platform.python_version()}, torch {torch.__version__}, "
-        f"open_clip {open_clip.__version__}, PyAV {av.__version__}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for appearance.csv, extraction.csv and appearance.md")
@@ -199,7 +187,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=4, help="real clips a class (default: 4)")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    about = machine()
+    about = machine("torch", "open_clip_torch", "av") + f", {torch.get_num_threads()} thread(s)"
     tables = {"extraction": extraction(arguments.clips, arguments.rounds)}
     tables["appearance"] = speeds(arguments.batches, arguments.rounds)
     for name, table in tables.items():

@@ -15,7 +15,6 @@ and, where the field is accumulated, adds up; from the videos come whole fields.
 
 import argparse
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 from av.codec.context import Flags2
+from machine import machine
 from torch import Tensor
 
 from moclip import transforms
@@ -130,7 +130,7 @@ def to_input(clips: MotionClips, batch: dict[str, Tensor]) -> Tensor:
     fields = batch["fields"].flatten(0, 1)
     flips, boxes = (batch[name].repeat_interleave(segments, 0) for name in ("flip", "box"))
     size, bound = clips.settings.input_size, clips.scale.bound
-    inputs = transforms.to_input(fields, torch.ones(len(fields), 2), flips, boxes, bound, size, 1, height, width)
+    inputs = transforms.to_input(fields, torch.ones(len(fields), 2), flips, boxes, bound, size, (1, height, width))
     return inputs.unflatten(0, (count, segments))
 
 
@@ -209,16 +209,6 @@ def share(clips: list[Clip], store: Path) -> str:
     return f"{kept / 1e6:.2f} MB for {videos / 1e6:.2f} MB of video: {100 * kept / videos:.1f} %"
 
 
-def machine() -> str:
-    names = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    return (
-        f"{names[0] if names else platform.processor()}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; "
-        f"Python {platform.python_version()}, torch {torch.__version__}, PyAV {av.__version__}, numpy {np.__version__}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for loading.csv and loading.md")
@@ -253,7 +243,9 @@ def main() -> None:
         f"{arguments.rounds} rounds; a sample is {clips.settings.segments} segments at {clips.settings.input_size} px."
     )
     shown = table.drop(columns="ratio").to_markdown(index=False)
-    text = "\n\n".join(["# Loading training samples", machine(), head, goal, *sizes, shown]) + "\n"
+    text = (
+        "\n\n".join(["# Loading training samples", machine("torch", "av", "numpy"), head, goal, *sizes, shown]) + "\n"
+    )
     (arguments.out / "loading.md").write_text(text)
     print(text)
 

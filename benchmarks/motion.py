@@ -14,7 +14,6 @@ import gc
 import importlib.util
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,10 +23,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numba
 import numpy as np
 import pandas as pd
 from av.codec.context import Flags2
+from machine import machine
 
 from moclip.progress import track
 from moclip.video import load_motion, probe, read_fields, read_motion, transcode
@@ -268,17 +267,6 @@ def goals(table: pd.DataFrame, peaks: pd.DataFrame | None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def machine() -> str:
-    cpu = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
-    libraries = ", ".join(f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec",))
-    return (
-        f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, PyAV {av.__version__} "
-        f"({libraries}), numba {numba.__version__}, numpy {np.__version__}"
-    )
-
-
 def markdown(table: pd.DataFrame, facts: str, rounds: int, extras: dict[str, pd.DataFrame]) -> str:
     summary = {"median": "median", "smallest": "min", "largest": "max"}
     ratios = table.groupby(["kind", "contender"], sort=False).agg(
@@ -326,7 +314,8 @@ def main() -> None:
             rows += measure(kind, path, folder, arguments.rounds, rng)
     table = pd.DataFrame(rows)
     table.to_csv(arguments.out / "motion.csv", index=False, float_format="%.5g")
-    text = markdown(table, machine(), arguments.rounds, {"Goals": goals(table, peaks)} | extras)
+    about = machine("av", "numba", "numpy") + f", libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
+    text = markdown(table, about, arguments.rounds, {"Goals": goals(table, peaks)} | extras)
     (arguments.out / "motion.md").write_text(text)
     print(text)
 

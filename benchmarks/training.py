@@ -11,7 +11,6 @@ up (compilation included); the median is reported with the fastest and the slowe
 
 import argparse
 import itertools
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from lightning.fabric import Fabric
+from machine import processor
 from torch import Tensor
 
 from moclip.config import load_config, merge, parse_override
@@ -105,12 +105,6 @@ def measure(
         for what, call in ways.items():
             row = {"part": part, "what": what, "batch": len(inputs), **way, **timed(call, repeats, fabric.device)}
             yield {**row, "clips a second": len(inputs) / row["seconds"], "segments": inputs.shape[1]}
-
-
-def processor() -> str:
-    """The CPU's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
 
 
 def main() -> None:

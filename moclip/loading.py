@@ -189,7 +189,7 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         late = torch.where(flips & (self.settings.flip == "reference"), -1.0, 1.0)
         factors = torch.stack([factors * late, factors], dim=1)  # (B * V, 2)
         size, bound = self.settings.input_size, self.scale.bound
-        inputs = transforms.to_input(vectors, factors, flips, boxes, bound, size, block, height, width)
+        inputs = transforms.to_input(vectors, factors, flips, boxes, bound, size, (block, height, width))
         inputs[:, 0] *= late.view(-1, 1, 1)
         return inputs.unflatten(0, (-1, views))
 

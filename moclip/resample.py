@@ -9,19 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moclip.transforms import Frame
+
 
 def by_kernel(
-    vectors: Tensor,
-    factors: Tensor,
-    mirrored: Tensor,
-    boxes: Tensor,
-    bound: float,
-    size: int,
-    block: int,
-    height: int,
-    width: int,
+    vectors: Tensor, factors: Tensor, mirrored: Tensor, boxes: Tensor, bound: float, size: int, frame: Frame
 ) -> Tensor:
     """`moclip.transforms.to_input`, on a CPU."""
+    block, height, width = frame
     left, top, box_width, box_height = boxes.unbind(1)
     columns, across = _places(left, box_width, width, size)
     rows, down = _places(top, box_height, height, size)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Frame = tuple[int, int, int]  # side of a cell, height, width; pixels
 REFERENCE_WIDTH, REFERENCE_FPS = 340, 25  # the format for which the paper's bound of 20 pixels was chosen
 
 
@@ -42,52 +43,36 @@ class InputScale:
 
 
 def to_input(
-    vectors: Tensor,
-    factors: Tensor,
-    mirrored: Tensor,
-    boxes: Tensor,
-    bound: float,
-    size: int,
-    block: int,
-    height: int,
-    width: int,
+    vectors: Tensor, factors: Tensor, mirrored: Tensor, boxes: Tensor, bound: float, size: int, frame: Frame
 ) -> Tensor:
     """From stored vectors to the network's input: units, flip, 8 bit, crop.
 
     Parameters
     ----------
-    vectors : (N, gh, gw, 2), numbers of any type on cells of ``block`` pixels (1: on pixels).
+    vectors : (N, gh, gw, 2), numbers of any type on the cells of ``frame``.
     factors : float32 (N, 2), network units a unit of ``vectors``, for x and y.
     mirrored : bool (N,), see `flip`.
     boxes, size : see `crop_resize`.
     bound : see `quantise`.
-    height, width : of the video, pixels.
+    frame : side of a cell (1: a pixel), height and width of the video, pixels.
 
     Returns
     -------
     Tensor
         (N, 2, size, size) in [-0.5, 0.5], on the device of ``vectors``.
     """
-    if vectors.device.type != "cpu":
-        return by_torch(vectors, factors, mirrored, boxes, bound, size, block, height, width)
-    from moclip.resample import by_kernel  # numba; about ten times as fast
+    if vectors.device.type == "cpu":
+        from moclip.resample import by_kernel  # numba; about ten times as fast
 
-    return by_kernel(vectors, factors, mirrored, boxes, bound, size, block, height, width)
+        return by_kernel(vectors, factors, mirrored, boxes, bound, size, frame)
+    return by_torch(vectors, factors, mirrored, boxes, bound, size, frame)
 
 
 def by_torch(
-    vectors: Tensor,
-    factors: Tensor,
-    mirrored: Tensor,
-    boxes: Tensor,
-    bound: float,
-    size: int,
-    block: int,
-    height: int,
-    width: int,
+    vectors: Tensor, factors: Tensor, mirrored: Tensor, boxes: Tensor, bound: float, size: int, frame: Frame
 ) -> Tensor:
     """`to_input` with torch's operations."""
-    fields = expand(vectors * factors[:, None, None], block, height, width)
+    fields = expand(vectors * factors[:, None, None], *frame)
     return crop_resize(quantise(flip(fields, mirrored), bound), boxes, size)
 
 

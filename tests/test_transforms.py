@@ -146,7 +146,7 @@ def test_the_compiled_pass_gives_the_bits_of_torch_s_operations(block, kind, siz
     vectors = torch.from_numpy(rng.integers(-90, 91, (3, -(-height // block), -(-width // block), 2)).astype(kind))
     factors = torch.from_numpy(rng.uniform(0.1, 1.2, (3, 2)).astype(np.float32))
     boxes = torch.from_numpy(np.stack([random_box(height, width, (1.0, 0.875, 0.66), rng) for _ in range(3)]))
-    arguments = vectors, factors, torch.tensor([True, False, True]), boxes, 20.0, size, block, height, width
+    arguments = vectors, factors, torch.tensor([True, False, True]), boxes, 20.0, size, (block, height, width)
     fast, plain = to_input(*arguments), by_torch(*arguments)
     assert fast.shape == (3, 2, size, size) and fast.dtype == torch.float32
     torch.testing.assert_close(fast, plain, atol=1e-4, rtol=0)
