@@ -19,7 +19,7 @@ from moclip.artefacts import load_tensors, save_tensors
 from moclip.chunks import add_rows, read_rows
 from moclip.datasets.base import REMEDY, Clip
 from moclip.fingerprints import fingerprints, hash_files
-from moclip.loading import MotionClips, content_path
+from moclip.loading import MotionClips, content_path, shuffled
 from moclip.models.encoders import Encoder, Preprocess
 from moclip.models.encoders.base import class_embeddings
 from moclip.models.mv_tsn import MVTSN
@@ -263,7 +263,8 @@ def fresh_draws(
     Other draws than those on which the network was trained, and others for every ``seed``.
     """
     model = model.to(device).eval()
-    return lambda epoch: _drawn(model, clips, (epoch, seed), np.arange(len(clips)), device, batch_size)
+    batches = np.array_split(np.arange(len(clips)), math.ceil(len(clips) / batch_size))
+    return lambda epoch: _drawn(model, clips, (epoch, seed), batches, device)
 
 
 @torch.no_grad()
@@ -271,14 +272,13 @@ def _drawn(
     model: MVTSN,
     clips: MotionClips,
     which: tuple[int, int],
-    order: np.ndarray,
+    batches: Sequence[np.ndarray],
     device: torch.device | str,
-    batch_size: int,
 ) -> Tensor:
-    """Features of the segments that (epoch, seed) draws, in batches of this order: (N, M) in the clips' own."""
+    """Features of the segments that (epoch, seed) draws, batch by batch: (N, M) in the clips' order."""
     epoch, seed = which
     rows = torch.empty(len(clips), model.feature_dim)
-    for part in np.array_split(order, math.ceil(len(clips) / batch_size)):
+    for part in batches:
         samples = [clips[epoch, int(index), 1 + seed] for index in part]
         batch = {key: value.to(device) for key, value in torch.utils.data.default_collate(samples).items()}
         rows[part] = model.features(clips.to_input(batch)).mean(dim=1).cpu()
@@ -310,8 +310,8 @@ class DriftingDraws:
                 self.network_at(now - 1)
             for module in self.model.modules():
                 module.train(isinstance(module, nn.BatchNorm2d))
-            order = np.random.default_rng([seed, now]).permutation(len(clips))  # as `training.fit_head`
-            self.rows.append(_drawn(self.model, clips, (now, seed), order, device, batch_size))
+            batches = shuffled(len(clips), batch_size, seed, now)
+            self.rows.append(_drawn(self.model, clips, (now, seed), batches, device))
             self.buffers.append({name: buffer.clone() for name, buffer in self.model.named_buffers()})
         return self.rows[epoch]
 

@@ -185,12 +185,15 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         if views > segments:  # several crops of each
             vectors, factors = (each.repeat_interleave(views // segments, 0) for each in (vectors, factors))
         flips, boxes = batch["flip"].flatten(), batch["box"].flatten(0, 1)  # (B * V,), (B * V, 4)
-        # The published flip, 255 - x in 8 bit, is minus x here: its sign comes behind the 8 bit, not before.
-        late = torch.where(flips & (self.settings.flip == "reference"), -1.0, 1.0)
-        factors = torch.stack([factors * late, factors], dim=1)  # (B * V, 2)
+        factors = torch.stack([factors, factors], dim=1)  # (B * V, 2)
+        late = torch.where(flips, -1.0, 1.0)
+        if self.settings.flip == "reference":
+            # The published flip, 255 - x in 8 bit, is minus x here: its sign comes behind the 8 bit, not before.
+            factors[:, 0] *= late
         size, bound = self.settings.input_size, self.scale.bound
         inputs = transforms.to_input(vectors, factors, flips, boxes, bound, size, (block, height, width))
-        inputs[:, 0] *= late.view(-1, 1, 1)
+        if self.settings.flip == "reference":
+            inputs[:, 0] *= late.view(-1, 1, 1)
         return inputs.unflatten(0, (-1, views))
 
     def saturated(self) -> float:
@@ -229,6 +232,12 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
             return Geometry(block, height, width)
         # A way so long that its grids are larger than the field itself is better added up here.
         return Geometry(block, height, width, way) if way <= block**2 else Geometry(1, height, width)
+
+
+def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The batches on which a head is trained in an epoch: indices of its clips, nearly equal parts."""
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    return np.array_split(order, math.ceil(count / batch_size))
 
 
 class EpochSampler:

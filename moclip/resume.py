@@ -20,6 +20,12 @@ from moclip.artefacts import load_json, save_csv, save_json
 from moclip.paths import atomic_path
 
 State = dict[str, Any]
+# The code that decides what weights come out; an edit elsewhere leaves a finished training what it is.
+CODE = (
+    *("accumulate.py", "loading.py", "loop.py", "resample.py", "sampling.py", "training.py", "transforms.py"),
+    *("models/fusion.py", "models/mv_tsn.py", "models/weights.py"),
+    *("video/_kernels.py", "video/blocks.py", "video/fields.py", "video/motion.py", "video/scan.py", "video/store.py"),
+)
 PAUSE = 1.0  # seconds between two states at least: an epoch shorter than this is cheaper to repeat than to keep
 
 README = """\
@@ -32,8 +38,8 @@ last.safetensors   weights after the last epoch
 best.safetensors   weights of the epoch with the highest score; only where an epoch is selected
 
 Go on after a kill: the same command again. With the same settings.json it continues where resume.ckpt ends and gives
-the same weights; a finished training is not repeated. With any other it starts anew, and an unfinished training is
-moved to ../set-aside/ first. Start anew in any case: `moclip train --fresh`, or remove this folder.
+the same weights; a finished training is not repeated. With any other it starts anew, and what was here is moved to
+../set-aside/ first. Start anew in any case: `moclip train --fresh`, or remove this folder.
 Load: moclip.evaluation.load_checkpoint("runs/<run>/checkpoints/<name>.safetensors"), which has classes and units, too;
 safetensors.torch.load_file("last.safetensors") has the bare tensors.
 """
@@ -98,13 +104,13 @@ class TrainingFolder:
         (self.path / "resume.ckpt").unlink(missing_ok=True)
 
     def _begin(self) -> None:
-        """An empty folder that says what it is; an unfinished training that was there is moved aside, not lost."""
-        if (self.path / "resume.ckpt").is_file():
+        """An empty folder that says what it is; a training that was there, finished or not, is moved aside."""
+        if any(self.path.rglob("resume.ckpt")) or any(self.path.rglob("last.safetensors")):
             aside = self.path.parent / "set-aside" / self.path.name
             shutil.rmtree(aside, ignore_errors=True)
             aside.parent.mkdir(parents=True, exist_ok=True)
             self.path.rename(aside)
-            log.warning("%s: the unfinished training that was here is in %s", self.path, aside)
+            log.warning("%s: the training that was here is in %s", self.path, aside)
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True)
         (self.path / "README.txt").write_text(README.format(system=self.path.name))
@@ -119,12 +125,11 @@ def read_log(path: Path) -> list[dict[str, float]]:
 
 
 def provenance() -> dict[str, Any]:
-    """Hash of the code that trains (the package without reports, commands and data sets), and versions below it."""
+    """Hash of `CODE`, and versions of the libraries below it."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for folder in (package, package / "models", package / "video"):
-        for file in sorted(folder.glob("*.py")):
-            digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
+    for name in CODE:
+        digest.update(name.encode() + (package / name).read_bytes())
     versions = {name: metadata.version(name) for name in ("torch", "timm", "numpy")}
     return {"code": digest.hexdigest()[:16], "versions": versions}
 

@@ -62,14 +62,15 @@ def rival_inputs(
     folders = {kind: cache_dir() / "rivals" / f"{kind}-{key}" for kind in kinds}
     hashes = fingerprints([clip.path for clip in clips])
     rows = {kind: read_rows(folder, set(hashes.values())) for kind, folder in folders.items()}
-    missing = {value: path for path, value in hashes.items() if any(value not in kept for kept in rows.values())}
+    lacks = {path: tuple(kind for kind in kinds if value not in rows[kind]) for path, value in hashes.items()}
+    videos = {hashes[path]: path for path, own in lacks.items() if own}  # copies of a video are read once
     unkept: dict[str, dict[str, np.ndarray]] = {}
 
     def keep() -> None:
-        for kind in kinds if unkept else ():
-            new = {value: inputs[kind] for value, inputs in sorted(unkept.items())}
-            add_rows(folders[kind], new)
-            rows[kind] |= new
+        for kind in kinds:
+            if new := {value: inputs[kind] for value, inputs in sorted(unkept.items()) if kind in inputs}:
+                add_rows(folders[kind], new)
+                rows[kind] |= new
         unkept.clear()
 
     def done(job: tuple[Path, ...], inputs: dict[str, np.ndarray]) -> None:
@@ -78,7 +79,7 @@ def rival_inputs(
             keep()
 
     jobs = [
-        (path, content_path(store, value), tuple(kinds), own.size, own.views, scale) for value, path in missing.items()
+        (path, content_path(store, value), lacks[path], own.size, own.views, scale) for value, path in videos.items()
     ]
     try:
         for_each_file(read_inputs, jobs, "inputs of the rivals", config.data.workers, executor, done=done)

@@ -44,7 +44,7 @@ def cost_table() -> pd.DataFrame:
 
 
 def count(part: str) -> costs.Row:
-    """`moclip.costs.count` of one network at its paper's size; of a video where it has a side for texts, too."""
+    """What one network costs at its paper's size."""
     with torch.device("meta"):
         if part == "mv_tsn":
             model = create_model(part, num_classes=CLASSES, pretrained=False)
@@ -52,16 +52,17 @@ def count(part: str) -> costs.Row:
         model = create_model(part, num_classes=CLASSES).eval()
         if part == "fusion":
             return costs.count(model, torch.zeros(1, 512), torch.zeros(1, 1280))
-        view = torch.zeros(1, CHANNELS[SEES[part]], SIDE, SIDE)
-        if part == "x_clip":
-            size, macs = costs.parameters(model), costs.macs(model.encode_video, view)  # type: ignore[arg-type]
-            return {
-                "params": size["total"],
-                "trainable": size["trainable"],
-                "macs_per_view": macs,
-                "input": "8 x 3 x 224 x 224",
-            }
-        return costs.count(model, view)
+        return count_view(part, model, SIDE)
+
+
+def count_view(part: str, network: nn.Module, size: int) -> costs.Row:
+    """`moclip.costs.count` of one view; of a network with a side for texts, whose features are kept, that for video."""
+    view = torch.zeros(1, CHANNELS[SEES[part]], size, size, device=next(network.parameters()).device)
+    if part != "x_clip":
+        return costs.count(network, view)
+    params, macs = costs.parameters(network), costs.macs(network.encode_video, view)  # type: ignore[arg-type]
+    seen = f"8 x 3 x {size} x {size}"
+    return {"params": params["total"], "trainable": params["trainable"], "macs_per_view": macs, "input": seen}
 
 
 def to_network(inputs: Tensor, sees: str) -> Tensor:

@@ -188,6 +188,11 @@ class MV(Section):
     batch_size: PositiveInt
     seed: int = 0
 
+    def training_fields(self) -> dict[str, Any]:
+        """The fields that the trained weights depend on; the others act in testing alone."""
+        tested = {"views", "crops", "test_flip"} | ({"average"} if self.select == "last" else set())
+        return self.model_dump(mode="json", exclude=tested)
+
     @model_validator(mode="after")
     def _milestones_are_reached(self) -> "MV":
         if self.schedule == "step" and any(milestone >= self.epochs for milestone in self.milestones):
@@ -212,13 +217,13 @@ class Fusion(Section):
     statistics: Literal["frozen", "drifting"] = Field(
         "frozen", description="drifting: the motion network's BatchNorm goes on learning while the head is trained"
     )
-    select: Literal["last", "val", "test"] = Field("last", description="which epoch is kept, as mv.select")
+    select: Literal["last", "test"] = Field(
+        "last", description="which epoch is kept; not by validation clips, on which the motion network ends up trained"
+    )
     seeds: tuple[int, ...] = (0, 1, 2)
 
     @model_validator(mode="after")
     def _what_is_cached_cannot_drift(self) -> "Fusion":
-        if self.statistics == "drifting" and self.select == "val":
-            raise ValueError("statistics=drifting with select=val is in no protocol: set select to last or test")
         if self.statistics == "drifting" and self.train_features == "cached":
             raise ValueError(
                 "statistics=drifting needs train_features=drawn: views that were computed once do not pass the network "
@@ -343,10 +348,7 @@ class Config(Section):
     figures: Figures = Figures()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
-    def _validation_clips_are_unseen(self) -> "Config":
-        if self.mv.select == self.fusion.select == "val":
-            raise ValueError(
-                "mv.select and fusion.select cannot both be val: the motion network is trained again on the validation "
-                "clips once they have chosen its epoch, and would flatter them when they choose the head's"
-            )
+    def _clips_that_choose_are_there(self) -> "Config":
+        if self.mv.select == "val" and not self.data.val_fraction:
+            raise ValueError("mv.select=val needs validation clips: set data.val_fraction, for instance to 0.2")
         return self

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 import torch
 from lightning.fabric import Fabric, seed_everything
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.fingerprints import fingerprints
-from moclip.loading import MotionClips, training_loader
+from moclip.loading import MotionClips, shuffled, training_loader
 from moclip.loop import (
     ONE_PROCESS,
     Batch,
@@ -41,10 +40,9 @@ def splits(dataset: VideoDataset, config: Config, select: str) -> tuple[list[Cli
 
     Parameters
     ----------
-    select : ``last``, ``val`` or ``test``: of the motion network or of the head.
+    select : ``mv.select`` or ``fusion.select``.
     """
-    refitted = "val" in (config.mv.select, config.fusion.select)
-    fitted = [*dataset.train, *dataset.val] if refitted else list(dataset.train)
+    fitted = [*dataset.train, *dataset.val] if config.mv.select == "val" else list(dataset.train)
     return fitted, {"last": [], "val": list(dataset.val), "test": list(dataset.test)}[select]
 
 
@@ -173,7 +171,7 @@ def _dependencies(
         "clips": digest_of(named),
         "field": [clips.field, clips.scale.units, clips.scale.bound],
         "flips": clips.flips,
-        "mv": settings.model_dump(mode="json", exclude={"views", "crops"}),  # of no effect before the end
+        "mv": settings.training_fields(),
         "training": training.model_dump(mode="json", exclude={"devices", "workers"}),
     }
 
@@ -201,9 +199,9 @@ def fit_head(
     motion : epoch -> (N, M), averaged over the segments of that epoch.
     labels : (N,).
     held_out : (K, A), (K, M) or epoch -> (K, M), (K,) of the clips that choose the epoch, where ``settings.select``
-        asks for some. For ``val`` they are the last of the N clips, left out until the epoch is known.
+        asks for some.
     folder : where to keep the state after each epoch; a training that was killed there goes on.
-    source : says which motion features these are, for the folder: the network's `state_hash`, for one.
+    source : says which motion features all these are, for the folder: the network's `state_hash`, how clips are shown.
     """
     check_held_out(settings.select, held_out)
     fabric = make_fabric(device)
@@ -213,19 +211,17 @@ def fit_head(
         "appearance": digest_of(appearance.cpu(), labels.cpu()) if folder else None,
         "motion": source,
         "fusion": settings.model_dump(mode="json"),
+        "chosen by": digest_of(held_out[0].cpu(), held_out[2].cpu()) if folder and held_out else None,
         "seed": seed,
     }
 
-    def run(part: str = "", hold_out: bool = False, scored: bool = False, stop: int | None = None) -> pd.DataFrame:
+    def run(scored: bool = False) -> pd.DataFrame:
         seed_everything(seed, verbose=False)
         head.mlp.apply(lambda module: module.reset_parameters() if isinstance(module, nn.Linear) else None)
-        clips = len(labels) - len(held_out[2]) if hold_out and held_out else len(labels)
-        count = math.ceil(clips / settings.batch_size)
 
         def batches(epoch: int) -> Iterator[Batch]:
             drawn = fabric.to_device(motion(epoch))
-            order = np.random.default_rng([seed, epoch]).permutation(clips)
-            for part in np.array_split(order, count):
+            for part in shuffled(len(labels), settings.batch_size, seed, epoch):
                 yield (appearance[part], drawn[part]), labels[part]
 
         optimizer = torch.optim.AdamW(head.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
@@ -234,12 +230,11 @@ def fit_head(
             head,
             optimizer,
             batches,
-            count,
+            math.ceil(len(labels) / settings.batch_size),
             settings.epochs,
             constant_rate,
-            stop=stop,
             score=(lambda epoch: _head_accuracy(fabric, head, epoch, *held_out)) if scored and held_out else None,
-            folder=TrainingFolder(folder / part, {**depends, "stop": stop}) if folder else None,
+            folder=TrainingFolder(folder, depends) if folder else None,
         )
 
     return fit_selected(settings.select, run)

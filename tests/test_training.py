@@ -357,7 +357,7 @@ def test_clips_to_choose_by_have_to_be_there(train_motion, select, message):
 def test_clips_of_each_purpose(config, photos):
     dataset = photos.__class__(**{**photos.__dict__, "train": photos.train[:6], "val": photos.train[6:]})
     chosen = {}
-    for mv, fusion in (("last", "last"), ("val", "last"), ("test", "val")):
+    for mv, fusion in (("last", "last"), ("val", "last"), ("last", "test")):
         own = config.model_copy(
             update={
                 "mv": config.mv.model_copy(update={"select": mv}),
@@ -368,7 +368,7 @@ def test_clips_of_each_purpose(config, photos):
     train, val, test = dataset.train, dataset.val, list(dataset.test)
     assert chosen["last", "last"] == ((train, []), (train, []))
     assert chosen["val", "last"] == (([*train, *val], val), ([*train, *val], []))
-    assert chosen["test", "val"] == (([*train, *val], test), ([*train, *val], val))
+    assert chosen["last", "test"] == ((train, []), (train, test))
 
 
 # --- several processes ----------------------------------------------------------------------------------------------
@@ -496,21 +496,3 @@ def test_a_head_sees_every_clip_once_an_epoch(toy, monkeypatch):
     assert len(seen) == 14 and max(map(len, seen)) <= 32
     epochs = [[clip for batch in part for clip in batch] for part in (seen[:7], seen[7:])]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(200)) and epochs[0] != epochs[1]
-
-
-def test_a_head_chosen_on_validation_clips(toy, monkeypatch):
-    """The last 50 clips choose; then all 200 are trained on for as many epochs."""
-    points, labels = toy
-    held_out = points[150:, :3], points[150:, 3:], labels[150:]
-    settings = SETTINGS.model_copy(update={"select": "val", "epochs": 6})
-    sizes = []
-    head = create_model("fusion", num_classes=2, appearance_dim=3, motion_dim=3, hidden=16, dropout=0.2)
-    head.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])) if module.training else None)
-    history = fit_head(head, points[:, :3], lambda epoch: points[:, 3:], labels, settings, 0, "cpu", held_out)
-    chosen = history[history["phase"] == "select"]
-    best = int(chosen["score"].argmax()) + 1
-    assert len(chosen) == 6 and (history["phase"] == "refit").sum() == best
-    assert sum(sizes) == 6 * 150 + best * 200
-    whole = train_head(toy, settings=SETTINGS.model_copy(update={"epochs": 6}))[1]
-    refit = history[history["phase"] == "refit"][["loss", "accuracy"]].reset_index(drop=True)
-    assert refit.equals(whole[["loss", "accuracy"]].iloc[:best])

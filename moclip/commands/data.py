@@ -8,7 +8,7 @@ import typer
 
 from moclip.commands.options import Override, Profile, overrides_of
 from moclip.config import load_config
-from moclip.sections import Config, ConfigError
+from moclip.sections import Config, ConfigError, MinFrames
 
 if TYPE_CHECKING:
     from moclip.datasets.base import VideoDataset
@@ -180,7 +180,8 @@ def _chosen(config: Config, prepared: bool) -> list[tuple["VideoDataset", Path |
     """The data sets to look at, each with the folder that should hold its clips and nothing else."""
     from moclip.datasets.prepare import in_folder, originals_of, reencoded_dir
 
-    partial = config.data.model_copy(update={"allow_partial": True, "on_error": "raise"})  # nothing is passed over
+    # Nothing is passed over: what is short or damaged is what these commands report.
+    partial = config.data.model_copy(update={"allow_partial": True, "on_error": "raise", "min_frames": MinFrames()})
     datasets = originals_of(partial)
     if not prepared:
         return [(dataset, partial.root if config.data.name != "moving_photos" else None) for dataset in datasets]

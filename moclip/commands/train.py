@@ -1,4 +1,4 @@
-"""``moclip train``: the trainings of notebooks 02 and 03 without notebooks, on several devices if asked."""
+"""``moclip train``: the training of notebook 02 without the notebook, on several devices if asked."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from moclip.datasets.base import VideoDataset
     from moclip.loading import MotionClips
-    from moclip.models.mv_tsn import MVTSN
 
 
 def train(
@@ -27,15 +26,16 @@ def train(
         bool, typer.Option("--fresh/--resume", help="Start anew; or go on where a training was killed.")
     ] = False,
 ) -> None:
-    """Train the motion network of a profile, then its fusion heads where notebook 01 has left appearance features.
+    """Train the motion network of a profile outside its notebook, on several devices if asked.
 
     Example: moclip train --profile ucf101 --devices 4 -p data.root=/data/UCF-101 -p data.annotation_path=/data/lists
 
-    Writes what notebooks 02 and 03 write of it: runs/<run>/checkpoints, history, and training/<name> with a state after
-    every epoch, a log and a README.txt. Killed at any moment, the same command goes on. Other settings start anew, and
-    move what was unfinished to training/set-aside.
+    Writes what notebook 02 writes of it: runs/<run>/checkpoints, history, and training/<name> with a state after every
+    epoch, a log and a README.txt. Killed at any moment, the same command goes on. Other settings start anew, and move
+    what was there to training/set-aside.
 
-    `moclip reproduce` with the same settings then takes these motion networks and does not train them again.
+    `moclip reproduce` with the same settings then takes these networks and does not train them again; the heads, which
+    take one device and minutes, are trained by notebook 03.
 
     On a GPU: -p training.precision=bf16-mixed -p training.channels_last=true -p training.workers=4. For a batch that
     does not fit: a smaller mv.batch_size and -p training.accumulate=4.
@@ -53,12 +53,10 @@ def train(
         features.extract_motion(dataset.clips, cache_dir() / "motion", config.data.workers, config.data.scheduler)
     fabric = make_fabric(config.device, config.training)
     for dataset in datasets:
-        network = _motion_network(config, dataset, fresh, fabric)
-        if fabric.is_global_zero:  # minutes at most: the others need not wait for it
-            _heads(config, dataset, network)
+        _motion_network(config, dataset, fresh, fabric)
 
 
-def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric: "Fabric") -> "MVTSN":
+def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric: "Fabric") -> None:
     """Train, keep the log and the checkpoint; as notebook 02."""
     import shutil
 
@@ -72,7 +70,7 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
     if fresh and fabric.is_global_zero:
         shutil.rmtree(run / "training" / name, ignore_errors=True)
     fabric.barrier()
-    clips, held_out = _clips(config, dataset, config.mv.select)
+    clips, held_out = _clips(config, dataset)
     arguments: dict[str, Any] = {
         "num_classes": len(dataset.classes),
         "backbone": config.mv.backbone,
@@ -88,65 +86,16 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
         evaluation.save_checkpoint(path, network, "mv_tsn", arguments, config, dataset, config.mv.seed)
         accuracy = 100 * history["accuracy"].iloc[-1]
         typer.echo(f"{dataset.name}: {len(history)} epochs, {accuracy:.1f} % of the last training batches; {path}")
-    return network
 
 
-def _heads(config: Config, dataset: "VideoDataset", network: "MVTSN") -> None:
-    """Train the fusion head of every seed and keep its checkpoint; as notebook 03, where its controls are trained."""
-    import torch
-
-    from moclip import evaluation, features, training
-    from moclip.artefacts import load_tensors
-    from moclip.models.fusion import FusionHead
-
-    if config.fusion.statistics == "drifting":
-        typer.echo(f"{dataset.name}: no heads; notebook 03 trains them while the statistics drift")
-        return
-    run = run_dir(config.run)
-    path = run / "features" / f"appearance-{dataset.name}.safetensors"
-    if not path.is_file():
-        typer.echo(f"{dataset.name}: no heads; first the appearance features: moclip reproduce --only 01")
-        return
-    kept, header = load_tensors(path)
-    rows = {name: torch.from_numpy(row) for name, row in zip(header["names"], kept["features"], strict=True)}
-    network.requires_grad_(False)
-    device = next(network.parameters()).device
-    clips, held_out = _clips(config, dataset, config.fusion.select)
-    appearance, labels = torch.stack([rows[clip.name] for clip in clips.clips]), torch.tensor(clips.labels)
-    scored = None
-    if held_out:
-        motion = features.motion_features(network, held_out, config.mv.views, device).mean(dim=1)
-        seen = torch.stack([rows[clip.name] for clip in held_out.clips])
-        scored = seen, motion, torch.tensor(held_out.labels)
-    if config.fusion.train_features == "cached":
-        pool = features.motion_features(network, clips, config.fusion.train_views, device)
-    arguments: dict[str, Any] = {
-        "num_classes": len(dataset.classes),
-        "appearance_dim": appearance.shape[1],
-        "motion_dim": network.feature_dim,
-        "hidden": config.fusion.hidden,
-        "dropout": config.fusion.dropout,
-    }
-    for seed in config.fusion.seeds:
-        if config.fusion.train_features == "cached":
-            draws = features.cached_draws(pool, config.mv.segments, seed)
-        else:
-            draws = features.fresh_draws(network, clips, seed, device, config.fusion.batch_size)
-        head = FusionHead(**arguments)
-        training.fit_head(head, appearance, draws, labels, config.fusion, seed, config.device, scored)
-        path = run / "checkpoints" / f"fusion-{dataset.name}-seed{seed}.safetensors"
-        evaluation.save_checkpoint(path, head, "fusion", arguments, config, dataset, seed)
-        typer.echo(f"{dataset.name}: fusion head, seed {seed}; {path}")
-
-
-def _clips(config: Config, dataset: "VideoDataset", select: str) -> tuple["MotionClips", "MotionClips | None"]:
+def _clips(config: Config, dataset: "VideoDataset") -> tuple["MotionClips", "MotionClips | None"]:
     """Clips to train on, and those that choose the epoch."""
     from moclip import training
     from moclip.loading import MotionClips
 
     fitted, chooses = (
         MotionClips.from_config(part, cache_dir() / "motion", config, dataset.horizontal_flip) if part else None
-        for part in training.splits(dataset, config, select)
+        for part in training.splits(dataset, config, config.mv.select)
     )
     assert fitted is not None
     return fitted, chooses

@@ -152,7 +152,8 @@ def share_of_time(run: Artefacts, claim: "Claim", part: str, of: Sequence[str], 
     )
     why = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in used["seconds"].items())
     device = f"{own['device']}, {own['threads']} threads"
-    return Finding(claim.verdict(share >= at_least), share, why, where, low, high, device)
+    verdict = CONFIRMED if low >= at_least else CONTRADICTED if high < at_least else NOT_CONFIRMED
+    return Finding(verdict, share, why, where, low, high, device)
 
 
 def reading(run: Artefacts, claim: "Claim", steps: Sequence[str], at_most: float) -> Finding:

@@ -29,7 +29,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 # What the Markdown and LaTeX tables leave out; the caption says it.
 CSV_ONLY = ["GMACs a view", "n train", "n test", "Seeds", "Protocol", "Data"]
 NOTES = "Why they differ"
-MEASURED, COST_ONLY, NOT_BUILT = "run here", "cost only: random weights", "the paper's numbers only"
+MEASURED, COST_ONLY, NOT_BUILT = "run here", "no weights, cost only", "the paper's numbers only"
 NOT_RUN = "not run"
 NO_MODEL = ("epk_clip",)  # its paper's text was not at hand
 

@@ -44,13 +44,19 @@ def side_by_side(protocols: Mapping[str, Mapping[str, Any]], own: Mapping[str, A
 
 
 def effects(
-    predictions: pd.DataFrame, dataset: str, variants: Sequence[str], resamples: int, confidence: float
+    predictions: pd.DataFrame,
+    dataset: str,
+    variants: Sequence[str],
+    trained: Sequence[str],
+    resamples: int,
+    confidence: float,
 ) -> pd.DataFrame:
     """Each variant against the first of them, on the same clips and seeds.
 
     Parameters
     ----------
     predictions : of systems named by `system_name`.
+    trained : variants with a motion network of their own; the noise of seeds is theirs, since others repeat it.
     variants : the first is what the others are compared with, the last the protocol in which all fields are changed.
 
     Returns
@@ -62,7 +68,7 @@ def effects(
     rows = []
     for stream in STREAMS:
         systems = {variant: system_name(stream, variant) for variant in variants}
-        noise = seed_noise(predictions, dataset, list(systems.values()), confidence)
+        noise = seed_noise(predictions, dataset, [systems[variant] for variant in trained], confidence)
         own: list[dict[str, Any]] = []
         for variant, system in systems.items():
             estimate = metrics.accuracy(predictions, dataset, system, resamples, confidence)
@@ -96,7 +102,7 @@ def reading(row: Mapping[str, Any], variant: str, base: str) -> str:
 def seed_noise(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], confidence: float) -> float:
     """How far apart two variants that differ in nothing but their seeds would lie, with this confidence.
 
-    The variance between seeds is pooled over all systems (a few seeds of one say little), and the difference of two
+    The variance between seeds is pooled over the systems (a few seeds of one say little), and the difference of two
     means of k seeds has twice that over k. Seeds are paired between variants, so that this errs on the wide side. NaN
     with one seed.
     """

@@ -3,6 +3,7 @@
 The one command: ``moclip reproduce``. What is up to date is skipped and says so (`moclip.reproduce.records`).
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from moclip.reproduce.notebook import Progress, execute
 from moclip.reproduce.publish import publish as publish_run
 from moclip.reproduce.publish import publish_folds, publish_seeds, publishable
 from moclip.reproduce.records import USERS_FILES, State, check_made, read_record, signatures, state, write_record
-from moclip.reproduce.stages import Stage, check_needs, matches, read_stages, select, upstream
+from moclip.reproduce.stages import Stage, check_needs, read_stages, select, upstream
 from moclip.sections import Config, ConfigError
 
 RESULTS = "tables/results.csv"
@@ -201,10 +202,9 @@ def _run(job: Job, chosen: Sequence[Stage], force: bool, say: Say) -> list[Outco
 
 def _forget_trainings(job: Job, stage: Stage) -> None:
     """A training that is kept would not be done again."""
-    for glob in stage.makes:
-        if glob.startswith("training/"):
-            for path in matches(job.run, glob):
-                path.unlink()
+    for glob in stage.keeps:
+        for folder in job.run.glob(glob):
+            shutil.rmtree(folder)
 
 
 def _run_stage(job: Job, stage: Stage, now: State, report: Callable[[Progress], None]) -> None:

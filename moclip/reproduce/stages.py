@@ -7,7 +7,8 @@ A notebook's metadata declare it, with globs relative to ``runs/<run>/``::
 
 ``config`` names the parts of the configuration that the notebook depends on, sections or fields of ``figures``; without
 it, all of it. ``seconds`` is a first guess at its time, by profile. ``uses`` may be left out: globs like ``needs``, of
-what may be absent; the notebook runs without it, and again once it is there. Whether a stage is up to date is the
+what may be absent; the notebook runs without it, and again once it is there. ``keeps``, too: folders of unfinished or
+finished trainings, no artefacts, which `--force` removes. Whether a stage is up to date is the
 matter of `moclip.reproduce.records`.
 """
 
@@ -36,6 +37,7 @@ class Stage:
     needs: tuple[str, ...]
     uses: tuple[str, ...]
     makes: tuple[str, ...]
+    keeps: tuple[str, ...]
     config: tuple[str, ...]
     seconds: dict[str, float] = field(hash=False)
     code: tuple[str, ...] = field(repr=False)
@@ -66,7 +68,7 @@ def _read(path: Path) -> Stage:
     declared = notebook["metadata"].get("moclip")
     if not isinstance(declared, dict) or not {"needs", "makes"} <= declared.keys():
         raise StageError(f"{path.name}: its metadata lack 'moclip' with 'needs' and 'makes' (lists of globs)")
-    known = ["config", "makes", "needs", "seconds", "title", "uses"]
+    known = ["config", "keeps", "makes", "needs", "seconds", "title", "uses"]
     sections = [*Config.model_fields, *(f"figures.{name}" for name in Figures.model_fields)]
     for word, words, what in [(key, known, "entry") for key in declared] + [
         (section, sections, "config section") for section in declared.get("config", sections)
@@ -85,6 +87,7 @@ def _read(path: Path) -> Stage:
         needs=tuple(declared["needs"]),
         uses=tuple(declared.get("uses", ())),
         makes=tuple(declared["makes"]),
+        keeps=tuple(declared.get("keeps", ())),
         config=tuple(declared.get("config", Config.model_fields)),
         seconds=declared.get("seconds", {}),
         code=tuple("".join(cell["source"]) for cell in cells),

@@ -260,7 +260,7 @@ def test_the_paper_s_own_run_is_judged(whole):
     assert ledger.loc["hammering", "why"].startswith("zero_shot 0.0 [-5.0, 5.0] %; mv_only 0.0")
 
 
-@pytest.mark.parametrize("change", ["test clips", "order of classes", "encoder", "backbone", "protocol"])
+@pytest.mark.parametrize("change", ["test clips", "order of classes", "encoder", "backbone", "protocol", "short"])
 def test_another_setting_is_not_the_paper_s(whole, change):
     path = whole.run / "data" / f"{MAIN}.json"
     manifest = json.loads(path.read_text())
@@ -269,8 +269,12 @@ def test_another_setting_is_not_the_paper_s(whole, change):
     if change == "order of classes":
         manifest["classes"] = sorted(manifest["classes"])
     path.write_text(json.dumps(manifest))
-    overrides = {"encoder": {"encoder.name": "offline"}, "backbone": {"mv.backbone": "resnet18"},
-                 "protocol": {"protocol": "reference"}}.get(change, {})  # fmt: skip
+    overrides = {
+        "encoder": {"encoder.name": "offline"},
+        "backbone": {"mv.backbone": "resnet18"},
+        "protocol": {"protocol": "reference"},
+        "short": {"mv.epochs": 90, "mv.milestones": [30, 60]},
+    }.get(change, {})
     run = Artefacts(whole.run, load_config("ucf101", overrides))
     assert judged(run, "fusion-accuracy", "above-mv-only", "hammering")["verdict"].eq("not testable here").all()
 
@@ -319,6 +323,8 @@ def test_every_rule_can_turn(whole, printed, rule, claim, file, column, value, w
     assert before["rule"] == rule and before["verdict"] != verdict
     if rule == "gain" and column == "high":
         edit(whole.run / file, "low", value - 0.1, **where)
+    for bound in ("fastest", "slowest") if rule == "share_of_time" else ():
+        edit(whole.run / file, bound, value, **where)
     edit(whole.run / file, column, value, **where)
     assert judged(Artefacts(whole.run, whole.config), claim).loc[claim, "verdict"] == verdict
 

@@ -224,13 +224,15 @@ def test_only_force_and_stale_stages(notebooks, in_process):
 def test_force_trains_again_what_a_training_folder_would_spare(notebooks, in_process):
     kept = 'path = run / "training" / "part" / "refit" / "last.txt"\npath.parent.mkdir(parents=True, exist_ok=True)'
     train = f"{kept}\npath.exists() or path.write_text(str(path.parent.stat().st_mtime_ns))"
-    makes = ["tables/first.csv", "training/part/**/*"]
-    write_notebook(notebooks, "01_first", FIRST, train, makes=makes, config=["mv"])
+    keeps = {"makes": ["tables/first.csv"], "keeps": ["training/part"]}
+    write_notebook(notebooks, "01_first", FIRST, train, config=["mv"], **keeps)
     path = paths.run_dir("smoke") / "training" / "part" / "refit" / "last.txt"
     options = {"notebooks": notebooks, "say": lambda line: None}
     reproduce("smoke", **options)
     path.write_text("by moclip train")
     reproduce("smoke", **options)
+    assert path.read_text() == "by moclip train"
+    reproduce("smoke", {"mv": {"epochs": 9}}, **options)
     assert path.read_text() == "by moclip train" and in_process.count("01_first") == 2
     reproduce("smoke", force=True, **options)
     assert path.read_text() != "by moclip train"

@@ -1,7 +1,6 @@
 """What an image-text encoder is, and how class names become class embeddings."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,7 +30,6 @@ class Encoder(nn.Module):
     feature_dim : size D of the features.
     logit_scale, logit_bias : factor on cosine similarities and what is added to them, as the encoder was trained.
     transform : its own preprocessing, from a PIL image to (3, S, S).
-    frozen : always; there is no training of encoders here.
     """
 
     name: str
@@ -42,7 +40,6 @@ class Encoder(nn.Module):
     logit_scale: float
     logit_bias: float = 0.0
     transform: Callable[[Image.Image], Tensor]
-    frozen: ClassVar[bool] = True
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) as the encoder's own preprocessing makes them -> (B, D), not normalised."""
