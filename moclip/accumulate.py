@@ -26,7 +26,7 @@ def accumulate(grids: Tensor, block: int, height: int, width: int, scale: int | 
     height, width : int
         Size of the video, pixels.
     scale : int, or int (...)
-        Units a pixel; one for all or one a clip.
+        Units a pixel, powers of two; one for all or one a clip.
     coviar : bool
         v is cut to whole pixels, toward zero, as CoViAR has it.
 

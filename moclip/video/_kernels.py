@@ -48,6 +48,7 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, shift:
     grid[:] = 0
     mask[:] = INTRA
     side, rows, columns = 1 << shift, np.uint64(mask.shape[0]), np.uint64(mask.shape[1])
+    one = np.uint64(1)
     past, scale, corners = 0, 0, 0
     for vector in vectors:
         x, y = vector.dst_x - (vector.w >> 1), vector.dst_y - (vector.h >> 1)
@@ -58,10 +59,15 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, shift:
             # Destination minus source. A damaged stream may hold anything.
             vx = min(max(-np.int64(vector.motion_x), -32767), 32767)
             vy = min(max(-np.int64(vector.motion_y), -32767), 32767)
-            if vector.w == side and vector.h == side:  # most blocks are one cell, and this takes half the time
-                row, column = np.uint64(y >> shift), np.uint64(x >> shift)
-                if row < rows and column < columns:
-                    mask[row, column], grid[row, column, 0], grid[row, column, 1] = INTER, vx, vy
+            # Most blocks are one cell or two by two, and these take half the time. Unsigned: less than 0 is very large.
+            row, column = np.uint64(y >> shift), np.uint64(x >> shift)
+            if vector.w == side and vector.h == side and row < rows and column < columns:
+                mask[row, column], grid[row, column, 0], grid[row, column, 1] = INTER, vx, vy
+                continue
+            whole = row < rows and column < columns and row + one < rows and column + one < columns
+            if vector.w == 2 * side and vector.h == 2 * side and whole:
+                for r, c in ((row, column), (row, column + one), (row + one, column), (row + one, column + one)):
+                    mask[r, c], grid[r, c, 0], grid[r, c, 1] = INTER, vx, vy
                 continue
             top, bottom, left, right = _cells(vector, mask.shape, shift)
             for i in range(top, bottom):
@@ -82,11 +88,11 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, shift:
 
 
 @numba.njit(cache=True, nogil=True)
-def whole_pixels(units: int, scale: int, coviar: bool) -> int:
+def whole_pixels(units: int, bits: int, coviar: bool) -> int:
     """A vector's component in whole pixels: the nearest (halves upward), or in CoViAR's way cut toward zero."""
     if not coviar:
-        return (2 * units + scale) // (2 * scale)
-    return units // scale if units >= 0 else -(-units // scale)
+        return (units + (1 << bits >> 1)) >> bits
+    return units >> bits if units >= 0 else -(-units >> bits)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -122,7 +128,7 @@ def advance(
         Cells where the two states may differ.
     grids : int16 (K, gh, gw, 2)
         Vectors in order of time.
-    size : height, width (pixels), side of a cell, units a pixel
+    size : height, width (pixels), side of a cell, log2 of the units a pixel
     coviar : bool
         Vectors are cut to whole pixels, toward zero; else they are rounded for the step and added as they are.
 
@@ -132,7 +138,7 @@ def advance(
         Where the result lies: the new ``now``.
     """
     half = 4 * state.itemsize
-    height, width, side, scale = size
+    height, width, side, bits = size
     gh, gw = grids.shape[1:3]
     for k in range(len(grids)):
         old, new = state[now], state[1 - now]
@@ -155,7 +161,7 @@ def advance(
                 if still and not lags:
                     continue
                 left, right = start * side, min(j * side, width)
-                dx, dy = whole_pixels(vx, scale, coviar), whole_pixels(vy, scale, coviar)
+                dx, dy = whole_pixels(vx, bits, coviar), whole_pixels(vy, bits, coviar)
                 # The part whose source lies in the image.
                 upper, lower = max(top, dy), min(bottom, height + dy)
                 first, last = max(left, dx), min(right, width + dx)
@@ -170,6 +176,22 @@ def advance(
 
 
 @numba.njit(cache=True, nogil=True)
+def levels(units: np.ndarray, out: np.ndarray, limit: int, multiplier: int) -> None:
+    """8 bit by small integers: half as long as by float32. See `moclip.video.fields.by_integers`.
+
+    Every step is cut back to 16 bits, which numba would widen to 64: so many pixels fit into one instruction.
+    """
+    zero, most, m = np.uint16(1 << 15), np.uint16(limit), np.uint16(multiplier)
+    middle, shift = np.uint16(128), np.uint16(8)
+    for n in range(len(out)):
+        above = min(np.uint16(max(units[n], zero) - zero), most)
+        below = min(np.uint16(zero - min(units[n], zero)), most)
+        up = min(np.uint16(np.uint16(above * m) >> shift), np.uint16(127))
+        down = min(np.uint16(np.uint16(below * m) >> shift), middle)
+        out[n] = np.uint8(np.uint16(middle + up) - down)
+
+
+@numba.njit(cache=True, nogil=True)
 def follow(
     grids: np.ndarray,
     ways: np.ndarray,
@@ -178,28 +200,35 @@ def follow(
     moved: np.ndarray,
     size: tuple[int, int, int, int],
     coviar: bool,
-    pixel: np.float32,
     factor: np.float32,
+    integers: tuple[int, int],
     out: np.ndarray,
 ) -> None:
     """The loop of `moclip.video.fields.follow`.
 
-    ``sums`` (2, N, 2) and ``pairs`` (2, N) are the same memory: the state of `advance`. Of 8 bit, v * ``pixel`` is in
-    pixels, and that times ``factor`` is cut toward zero, moved by 128 and limited to 0..255.
+    ``sums`` (2, N, 2) and ``pairs`` (2, N) are the same memory: the state of `advance`. Of 8 bit, v * ``factor`` is
+    cut toward zero, moved by 128 and limited to 0..255, by `levels` where ``integers``, its limit and multiplier, are
+    not 0.
     """
     zero = 1 << 8 * sums.itemsize - 1
+    states = sums.reshape(-1)
     low, high = np.float32(-128), np.float32(127)
+    limit, multiplier = integers
     now = at = 0
     for place, fresh, frames in ways:
         if fresh:
-            sums[now] = zero
-            moved[:] = 1  # the other state is out of date everywhere
+            for n in range(states.size):
+                states[n] = zero
+            moved[:] = 0
         now = advance(pairs, now, moved, grids[at : at + frames], size, coviar)
         at += frames
         here, there = sums[now].reshape(-1), out[place]
+        if multiplier:
+            levels(here, there, limit, multiplier)
+            continue
         for n in range(len(there)):
             units = np.int32(np.int64(here[n]) - zero)
             if out.itemsize == 1:
-                there[n] = np.int32(min(max(np.float32(units) * pixel * factor, low), high)) + 128
+                there[n] = np.int32(min(max(np.float32(units) * factor, low), high)) + 128
             else:
                 there[n] = units

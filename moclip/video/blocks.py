@@ -91,6 +91,8 @@ class Gridder:
             return False
         if scale < 1:
             raise ValueError("vectors of several scales in one frame")
+        if scale & (scale - 1):
+            raise ValueError(f"vectors of {scale} units a pixel, which is no power of two")
         if self.scale not in (0, scale):
             raise ValueError(f"vectors of {scale} units a pixel after some of {self.scale}")
         self.scale = scale

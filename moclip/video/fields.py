@@ -1,6 +1,8 @@
 """From block grids to fields of pixels: accumulation and 8 bit."""
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,10 +33,12 @@ def follow(
     block : int
         Side of a cell, pixels.
     scale : int
-        Units a pixel.
+        Units a pixel, a power of two.
     coviar : bool
         v is cut to whole pixels, toward zero, as CoViAR has it.
     """
+    if scale < 1 or scale & (scale - 1):
+        raise ValueError(f"scale must be a power of two, as FFmpeg's are, not {scale}")
     from moclip.video import _kernels  # numba: most of a second to import
 
     height, width = out.shape[1:3]
@@ -47,13 +51,32 @@ def follow(
     sums = np.empty((2, height * width, 2), np.uint32 if wide else np.uint16)
     pairs = sums.view(np.uint64 if wide else np.uint32)[..., 0]  # the same memory
     moved = np.empty(grids.shape[1:3], np.uint8)
-    size = (height, width, block, scale)
-    pixel, factor = np.float32(1 if coviar else 1 / scale), np.float32(0 if bound is None else 127.5 / bound)
+    size = (height, width, block, scale.bit_length() - 1)
+    factor = np.float32(0 if bound is None else 127.5 / bound) / np.float32(1 if coviar else scale)
+    integers = by_integers(factor) if out.dtype == np.uint8 and not wide else (0, 0)
     turns = np.array(ways, np.int64).reshape(-1, 3)
     flat = out.reshape(len(out), height * width * 2)
-    _kernels.follow(np.ascontiguousarray(grids), turns, sums, pairs, moved, size, coviar, pixel, factor, flat)
+    _kernels.follow(np.ascontiguousarray(grids), turns, sums, pairs, moved, size, coviar, factor, integers, flat)
     if out.dtype == np.float32 and not coviar:
         np.divide(out, np.float32(scale), out=out)
+
+
+@lru_cache
+def by_integers(factor: np.float32) -> tuple[int, int]:
+    """How to cut v * ``factor`` to whole numbers with integers of 16 bits: v, limited, times the multiplier over 256.
+
+    Returns
+    -------
+    limit, multiplier : int
+        The first v that reaches the end of 8 bits, and what to multiply by; 0, 0 where that is not the same as with
+        float32 for every v. It is the same for the paper's 20 pixels and most round bounds.
+    """
+    limit, multiplier = math.ceil(128 / factor), math.ceil(256 * float(factor))
+    if limit * multiplier >= 2**16:
+        return 0, 0
+    units = np.arange(limit + 1)
+    same = np.array_equal(units * multiplier >> 8, np.trunc(units.astype(np.float32) * factor))
+    return (limit, multiplier) if same else (0, 0)
 
 
 def eight_bit(pixels: np.ndarray, bound: float) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Open a video, and say what is in it without decoding it."""
 
+import stat
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -108,8 +109,7 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
     Frame threads lose or misplace motion vectors (H.264 with B-frames), so that no reader here uses them.
     """
     path = Path(path)
-    # FFmpeg takes a millisecond to guess that a raw MPEG-4 stream is one; nothing else begins with its mark.
-    known = "m4v" if _begin(path) == b"\0\0\1\xb0" else None
+    known = _container(path)
     with _blamed_on(path):
         # The whole path: FFmpeg takes what stands before a colon for a protocol. Tags need not be UTF-8.
         container = av.open(str(path.absolute()), format=known, metadata_errors="replace")
@@ -208,16 +208,25 @@ def _blamed_on(path: Path | str) -> Iterator[None]:
         raise VideoError(path, f"cannot be read ({error.strerror})", "the file is damaged or no video") from error
 
 
-def _begin(path: Path) -> bytes:
-    """The first four bytes of what is a file."""
+def _container(path: Path) -> str | None:
+    """FFmpeg's name of the container, where the file begins with the mark of a common one.
+
+    Told nothing, FFmpeg tries all its formats: as long as three frames take, for a raw MPEG-4 stream a millisecond.
+    """
     try:
-        if not path.exists():
-            raise VideoError(path, "no such file")
-        if path.is_dir():
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
             raise VideoError(path, "a directory, not a video")
-        if path.stat().st_size == 0:
+        if not found.st_size:  # also a pipe, which would never end
             raise VideoError(path, "the file is empty")
-        with path.open("rb") as file:
-            return file.read(4)
+        with path.open("rb", buffering=0) as file:
+            begin = file.read(12)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a NUL in the path is a ValueError
+        raise VideoError(path, "no such file") from None
     except OSError as error:  # a name too long, a file that may not be read
         raise VideoError(path, f"cannot be looked at ({error.strerror})") from error
+    if begin[:4] == b"\0\0\1\xb0":
+        return "m4v"
+    if begin[:4] == b"RIFF" and begin[8:] == b"AVI ":
+        return "avi"
+    return None

@@ -49,6 +49,19 @@ def test_finest_block_decides(w, h, block):
     assert (chunk.mask[0, :, : 16 // block] == INTER).all()
 
 
+@pytest.mark.parametrize("x", range(-24, 49, 8))
+@pytest.mark.parametrize("y", range(-24, 41, 8))
+def test_blocks_of_two_by_two_cells_reach_over_the_edge(x, y):
+    """Cells of 8 pixels; a block of 16 pixels at every corner, most of them cut by the picture or outside of it."""
+    fine = (-1, 8, 8, 4, 4, 0, 0)  # makes the cells fine
+    chunk = grid_of(32, 24, vectors(fine), vectors((-1, 16, 16, x + 8, y + 8, -6, 4)))
+    picture = np.zeros((24 + 96, 32 + 96), bool)
+    picture[y + 48 : y + 64, x + 48 : x + 64] = True
+    covered = picture[48:72, 48:80][::8, ::8]
+    np.testing.assert_array_equal(chunk.mask[1], np.where(covered, INTER, INTRA))
+    np.testing.assert_array_equal(chunk.grid[1], np.where(covered[..., None], [6, -4], 0))
+
+
 def test_of_two_past_vectors_the_last_listed_wins():
     whole, part = (-1, 16, 16, 8, 8, 2, 2), (-1, 8, 8, 12, 4, -8, -8)
     assert grid_of(16, 16, vectors(whole, part)).grid[0, ..., 0].tolist() == [[-2, 8], [-2, -2]]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from moclip.video import Motion, VideoError, encode, load_motion, read_fields, read_motion, save_motion, transcode
+from moclip.video.fields import by_integers
 
 GOLDEN = ["pan_m4q5.mp4", "zoomrot_m4mv4qpel.mp4", "cuts_m4mv4.mp4", "hardcuts_coviar.mp4", "objs_ilace.m4v"]
 
@@ -171,6 +172,28 @@ def test_fields_are_those_of_single_frames(tmp_path, pan):
         motion.fields([3, 14])
     with pytest.raises(ValueError, match="accumulated"):
         motion.fields([3], "summed")
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+@pytest.mark.parametrize("bound", [20.0, 8.0, 5.0, 1.0, 0.5, 19.7, 33.3, 1000.0])
+def test_8_bit_of_every_vector(scale, bound):
+    """By small integers where that is the same, else by float32 (`by_integers`): a column of cells a vector."""
+    units = np.arange(-200, 201)
+    grid = np.zeros((2, 28, len(units), 2), np.int16)
+    grid[1, :, :, 1] = units
+    levels = still(grid, scale, types="IP").fields([1], bound=bound)[
+        0, 224, ::16
+    ]  # in the middle, none comes from outside
+    assert (levels[:, 0] == 128).all()
+    expected = np.trunc((units / scale).astype(np.float32) * np.float32(127.5 / bound)) + 128
+    np.testing.assert_array_equal(levels[:, 1], np.clip(expected, 0, 255))
+
+
+def test_which_bounds_take_integers():
+    taken = [bound for bound in (20.0, 16.0, 10.0, 5.0, 1.0, 19.7) if by_integers(np.float32(127.5 / bound / 2))[1]]
+    assert taken == [20.0, 16.0, 10.0, 5.0, 1.0]
+    with pytest.raises(ValueError, match="power of two"):
+        still(np.zeros((2, 1, 1, 2)), scale=3).accumulated(1)
 
 
 def test_reading_up_to_a_frame(tmp_path, pan):
