@@ -44,10 +44,15 @@ class Gridder:
         self._grid_vectors = _kernels.grid_vectors
         self.width, self.height = width, height
         self.block, self.scale = COARSEST, 0
-        shape = (CHUNK, math.ceil(height / COARSEST), math.ceil(width / COARSEST))
-        self._grid, self._mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)  # the same for all chunks
         self._types: list[str] = []
         self._has_motion: list[bool] = []
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Memory of a chunk, the same for all of one cell size; and a view of every frame in it."""
+        shape = (CHUNK, math.ceil(self.height / self.block), math.ceil(self.width / self.block))
+        self._grid, self._mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
+        self._frames = list(zip(self._grid, self._mask, strict=True))
 
     def add(self, kind: str, vectors: np.ndarray | None) -> None:
         """Take one frame.
@@ -63,11 +68,11 @@ class Gridder:
         ValueError
             Vectors of several scales.
         """
-        n = len(self._types)
-        past = vectors is not None and self._paint(vectors, n)
+        past = vectors is not None and self._paint(vectors)
         if vectors is None:
-            self._grid[n] = 0
-            self._mask[n] = NONE if kind == "B" else INTRA
+            grid, mask = self._frames[len(self._types)]
+            grid[:] = 0
+            mask[:] = NONE if kind == "B" else INTRA
         self._types.append(kind)
         self._has_motion.append(past)
 
@@ -84,28 +89,30 @@ class Gridder:
         self._types, self._has_motion = [], []
         return chunk
 
-    def _paint(self, vectors: np.ndarray, n: int) -> bool:
-        shift = self.block.bit_length() - 1
-        past, needed, scale = self._grid_vectors(vectors, self._grid[n], self._mask[n], shift)
+    def _paint(self, vectors: np.ndarray) -> bool:
+        n, shift = len(self._types), self.block.bit_length() - 1
+        past, needed, scale = self._grid_vectors(vectors, *self._frames[n], shift)
         if not past:
             return False
+        if scale != self.scale or not scale:
+            self._take_scale(scale)
+        if needed < shift:
+            fit = (self.block, 1 << needed, self.height, self.width)
+            grid, mask = refine(self._grid[:n], *fit), refine(self._mask[:n], *fit)
+            self.block = 1 << needed
+            self._make_room()
+            self._grid[:n], self._mask[:n] = grid, mask
+            self._grid_vectors(vectors, *self._frames[n], needed)
+        return True
+
+    def _take_scale(self, scale: int) -> None:
         if scale < 1:
             raise ValueError("vectors of several scales in one frame")
         if scale & (scale - 1):
             raise ValueError(f"vectors of {scale} units a pixel, which is no power of two")
-        if self.scale not in (0, scale):
+        if self.scale:
             raise ValueError(f"vectors of {scale} units a pixel after some of {self.scale}")
         self.scale = scale
-        if needed < shift:
-            finer = 1 << needed
-            fit = (self.block, finer, self.height, self.width)
-            grid, mask = refine(self._grid[:n], *fit), refine(self._mask[:n], *fit)
-            self._grid = np.empty((CHUNK, *grid.shape[1:]), np.int16)
-            self._mask = np.empty((CHUNK, *mask.shape[1:]), np.uint8)
-            self._grid[:n], self._mask[:n] = grid, mask
-            self.block = finer
-            self._grid_vectors(vectors, self._grid[n], self._mask[n], needed)
-        return True
 
 
 def refine(array: np.ndarray, block: int, finer: int, height: int, width: int) -> np.ndarray:

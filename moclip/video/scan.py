@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from moclip.video.blocks import Chunk, Gridder, refine
 from moclip.video.errors import VideoError
-from moclip.video.layout import COARSEST, VECTOR
+from moclip.video.layout import CHUNK, COARSEST, VECTOR
 from moclip.video.motion import Motion
 from moclip.video.probe import MOTION_CODECS, TRANSCODE_ADVICE, decode_all, frame_rate, open_video
 
@@ -91,7 +91,7 @@ def read_fields(
 
 def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:
     height, width, block = facts["height"], facts["width"], COARSEST
-    shape = (0, -(-height // block), -(-width // block))
+    shape = (2 * CHUNK, -(-height // block), -(-width // block))
     grid, mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
     types: list[str] = []
     has_motion: list[bool] = []
@@ -184,8 +184,10 @@ def _add(gridder: Gridder, kind: str, frame: av.VideoFrame, snow: bool) -> None:
     side_data = frame.side_data
     try:
         # By class: asking by type hashes members of an Enum, which takes longer than all the rest here.
-        vectors = next((data for data in side_data if isinstance(data, MotionVectors)), None)
-        blocks = None if vectors is None else np.frombuffer(memoryview(vectors), VECTOR)  # type: ignore[arg-type]
+        blocks = None
+        for data in side_data:
+            if isinstance(data, MotionVectors):
+                blocks = np.frombuffer(memoryview(data), VECTOR)
         if snow and blocks is not None:  # that decoder counts from a corner one block before the centre
             blocks = blocks.copy()
             blocks["dst_x"] += blocks["w"]
