@@ -24,7 +24,7 @@ def _cells(vector: Any, shape: tuple[int, int], shift: int) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, shift: int) -> tuple[int, int, int]:
+def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, side: int) -> tuple[int, int, int]:
     """One frame's list of vectors as a grid.
 
     Parameters
@@ -32,27 +32,28 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, shift:
     vectors : structured array (N,), `moclip.video.blocks.VECTOR`
     grid : int16 (gh, gw, 2), written
     mask : uint8 (gh, gw), written
-    shift : int
-        log2 of the cell's side.
+    side : int
+        Of a cell, pixels.
 
     Returns
     -------
     past : int
         Number of vectors that point into the past. Without any, all of the grid is intra.
-    shift : int
-        log2 of the largest cell, 16 to 4 pixels, that divides the corners of all blocks. Where it is smaller than the
-        ``shift`` that was given, what was written is of no use.
+    side : int
+        Of the largest cell, 16 to 4 pixels, that fits the corners of all blocks. Where it is smaller than the ``side``
+        that was given, what was written is of no use.
     scale : int
         Units a pixel of the past vectors; -1 where they differ.
     """
     grid[:] = 0
     mask[:] = INTRA
-    side, rows, columns = 1 << shift, np.uint64(mask.shape[0]), np.uint64(mask.shape[1])
-    one = np.uint64(1)
+    shift, rows, columns, one = FINEST, np.uint64(mask.shape[0]), np.uint64(mask.shape[1]), np.uint64(1)
+    while 1 << shift < side:
+        shift += 1
     past, scale, corners = 0, 0, 0
     for vector in vectors:
         x, y = vector.dst_x - (vector.w >> 1), vector.dst_y - (vector.h >> 1)
-        corners |= x | y | (x + vector.w) | (y + vector.h)
+        corners |= x | y | vector.w | vector.h
         if vector.source < 0:
             scale = vector.motion_scale if not past or vector.motion_scale == scale else -1
             past += 1
@@ -84,7 +85,7 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, shift:
     needed = FINEST
     while needed < COARSEST and not corners >> needed & 1:
         needed += 1
-    return past, needed, scale
+    return past, 1 << needed, scale
 
 
 @numba.njit(cache=True, nogil=True)

@@ -68,13 +68,17 @@ class Gridder:
         ValueError
             Vectors of several scales.
         """
-        past = vectors is not None and self._paint(vectors)
+        grid, mask = self._frames[len(self._types)]
+        past = 0
         if vectors is None:
-            grid, mask = self._frames[len(self._types)]
             grid[:] = 0
             mask[:] = NONE if kind == "B" else INTRA
+        else:
+            past, side, scale = self._grid_vectors(vectors, grid, mask, self.block)
+            if past and (side < self.block or scale != self.scale or not scale):
+                self._adapt(vectors, side, scale)
         self._types.append(kind)
-        self._has_motion.append(past)
+        self._has_motion.append(past > 0)
 
     def full(self) -> bool:
         """No room for another frame."""
@@ -89,30 +93,22 @@ class Gridder:
         self._types, self._has_motion = [], []
         return chunk
 
-    def _paint(self, vectors: np.ndarray) -> bool:
-        n, shift = len(self._types), self.block.bit_length() - 1
-        past, needed, scale = self._grid_vectors(vectors, *self._frames[n], shift)
-        if not past:
-            return False
-        if scale != self.scale or not scale:
-            self._take_scale(scale)
-        if needed < shift:
-            fit = (self.block, 1 << needed, self.height, self.width)
-            grid, mask = refine(self._grid[:n], *fit), refine(self._mask[:n], *fit)
-            self.block = 1 << needed
-            self._make_room()
-            self._grid[:n], self._mask[:n] = grid, mask
-            self._grid_vectors(vectors, *self._frames[n], needed)
-        return True
-
-    def _take_scale(self, scale: int) -> None:
-        if scale < 1:
+    def _adapt(self, vectors: np.ndarray, side: int, scale: int) -> None:
+        """Go over to cells of ``side`` pixels, and to the first scale met."""
+        if scale < 0:
             raise ValueError("vectors of several scales in one frame")
-        if scale & (scale - 1):
+        if scale < 1 or scale & (scale - 1):
             raise ValueError(f"vectors of {scale} units a pixel, which is no power of two")
-        if self.scale:
+        if self.scale not in (0, scale):
             raise ValueError(f"vectors of {scale} units a pixel after some of {self.scale}")
         self.scale = scale
+        if side < self.block:
+            n, fit = len(self._types), (self.block, side, self.height, self.width)
+            grid, mask = refine(self._grid[:n], *fit), refine(self._mask[:n], *fit)
+            self.block = side
+            self._make_room()
+            self._grid[:n], self._mask[:n] = grid, mask
+            self._grid_vectors(vectors, *self._frames[n], side)
 
 
 def refine(array: np.ndarray, block: int, finer: int, height: int, width: int) -> np.ndarray:

@@ -149,7 +149,7 @@ def _chunks(
 ) -> Iterator[Chunk]:
     width, height = facts["width"], facts["height"]
     # FFmpeg keeps no vectors of MPEG-4's B-frames and lists zeros in their place.
-    without = "IB" if facts["codec"] == "mpeg4" else "I"
+    without, snow = "IB" if facts["codec"] == "mpeg4" else "I", facts["codec"] == "snow"
     gridder = Gridder(width, height)
     stamps: list[int] = []
     count = 0
@@ -160,10 +160,7 @@ def _chunks(
         if (kind == "I" or gridder.full()) and (chunk := gridder.take()):
             yield chunk
         try:
-            if kind in without:
-                gridder.add(kind, None)
-            else:
-                _add(gridder, kind, frame, facts["codec"] == "snow")
+            gridder.add(kind, None if kind in without else _vectors(frame, snow))
         except ValueError as error:
             raise VideoError(path, f"frame {count}: {error}", TRANSCODE_ADVICE) from error
         count += 1
@@ -180,20 +177,17 @@ def _chunks(
         yield chunk
 
 
-def _add(gridder: Gridder, kind: str, frame: av.VideoFrame, snow: bool) -> None:
-    side_data = frame.side_data
-    try:
-        # By class: asking by type hashes members of an Enum, which takes longer than all the rest here.
-        blocks = None
-        for data in side_data:
-            if isinstance(data, MotionVectors):
-                blocks = np.frombuffer(memoryview(data), VECTOR)
-        if snow and blocks is not None:  # that decoder counts from a corner one block before the centre
-            blocks = blocks.copy()
-            blocks["dst_x"] += blocks["w"]
-            blocks["dst_y"] += blocks["h"]
-        gridder.add(kind, blocks)
-    finally:
-        # A frame and its side data hold each other, so that pictures would pile up until the garbage collector comes
-        # by, and the decoder would take fresh memory for each: three times as long. Another frame in its place ends it.
-        SideDataContainer.__init__(side_data, _NO_FRAME)  # type: ignore[call-arg]
+def _vectors(frame: av.VideoFrame, snow: bool) -> np.ndarray | None:
+    """A frame's list of vectors: `VECTOR` array (N,)."""
+    side_data, vectors = frame.side_data, None
+    for data in side_data:
+        if isinstance(data, MotionVectors):  # to ask by type takes longer than all the rest here: it hashes an Enum
+            vectors = np.frombuffer(data, VECTOR)
+    # A frame and its side data hold each other, so that pictures would pile up until the garbage collector comes by,
+    # and the decoder would take fresh memory for each: three times as long. Another frame in its place ends it.
+    SideDataContainer.__init__(side_data, _NO_FRAME)  # type: ignore[call-arg]
+    if snow and vectors is not None:  # that decoder counts from a corner one block before the centre
+        vectors = vectors.copy()
+        vectors["dst_x"] += vectors["w"]
+        vectors["dst_y"] += vectors["h"]
+    return vectors

@@ -138,5 +138,5 @@ def test_numbers_that_no_encoder_writes():
     wild = vectors((-1, 255, 255, 32767, 32767, 2**31 - 1, -(2**31)), (-1, 16, 16, 8, 8, -(2**31), 2**31 - 1))
     chunk = grid_of(16, 16, wild)
     assert (chunk.grid[0, 0, 0] == [32767, -32767]).all()
-    with pytest.raises(ValueError, match="scales"):
+    with pytest.raises(ValueError, match="power of two"):
         grid_of(16, 16, vectors((-1, 16, 16, 8, 8, 2, 2), scale=0))
