@@ -5,7 +5,7 @@ Every kind comes from our own reader: pictures, stored motion, residuals; flow i
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from types import ModuleType
@@ -91,15 +91,20 @@ def rival_inputs(
 def read_inputs(
     path: Path, motion_file: Path, kinds: Sequence[str], size: int, views: int, scale: InputScale
 ) -> dict[str, np.ndarray]:
-    """Inputs of one clip, by kind: uint8 (V, C, size, size); see `rival_inputs`."""
+    """Inputs of one clip, by kind: uint8 (V, C, size, size); see `rival_inputs`.
+
+    All pictures come from one decoding; `read_residual` has its own, of vectors and of pictures as coded.
+    """
     motion = load_motion(motion_file)
     last, moving, intra = len(motion) - 1, np.flatnonzero(motion.has_motion), np.flatnonzero(motion.types == "I")
     at = moving[centre_segments(len(moving), views)]  # (V,)
     # Around the same frames; a field needs a frame before it, and a short clip's last field stands for what it lacks.
     first = np.clip(at - STACK // 2, 1, max(1, last - STACK + 1))
-    stacks = np.minimum(first[:, None] + np.arange(STACK), last)  # (V, 10)
+    stacks = np.minimum(first[:, None] + np.arange(STACK), last).ravel()  # (V * 10,)
     frames = {"frame": at, "iframe": intra[centre_segments(len(intra), views)]}
-    frames["clip"] = centre_segments(last + 1, FRAMES)
+    frames |= {"clip": centre_segments(last + 1, FRAMES), "flow_stack": np.concatenate([stacks - 1, stacks])}
+    wanted = sorted({int(frame) for kind in kinds for frame in frames.get(kind, ())})
+    pictures = dict(zip(wanted, read_frames(path, wanted), strict=True)) if wanted else {}
     factor = scale.factor(motion.width, motion.fps)
 
     def vectors(pixels: np.ndarray) -> np.ndarray:
@@ -108,40 +113,34 @@ def read_inputs(
 
     out = {}
     for kind in kinds:
-        if kind in frames:
-            out[kind] = _small(read_frames(path, frames[kind]), size)  # (V, 3, S, S)
+        if kind == "flow_stack":
+            out[kind] = vectors(optical_flow(pictures, stacks))
+        elif kind in frames:
+            out[kind] = _small(np.stack([pictures[frame] for frame in frames[kind]]), size)  # (K, 3, S, S)
         elif kind == "residual":
             out[kind] = _small(np.clip(read_residual(path, at) + 128, 0, 255).astype(np.uint8), size)
         elif kind == "motion":
             out[kind] = vectors(motion.fields(at))
         elif kind == "motion_stack":
             # An I-frame has no vectors, which does not mean that nothing moves: the frame before stands for it.
-            known = moving[np.maximum(np.searchsorted(moving, stacks.ravel(), "right") - 1, 0)]
+            known = moving[np.maximum(np.searchsorted(moving, stacks, "right") - 1, 0)]
             out[kind] = vectors(motion.fields(known, "raw"))
-        elif kind == "flow_stack":
-            out[kind] = vectors(optical_flow(path, stacks.ravel()))
-    if "clip" in out:
-        out["clip"] = out["clip"].reshape(1, -1, size, size)  # (1, 24, S, S)
-    return {
-        kind: pictures.reshape(views, -1, size, size) if kind.endswith("stack") else pictures
-        for kind, pictures in out.items()
-    }
+    return {kind: small.reshape(1 if kind == "clip" else views, -1, size, size) for kind, small in out.items()}
 
 
-def optical_flow(path: Path, frames: np.ndarray) -> np.ndarray:
+def optical_flow(pictures: Mapping[int, np.ndarray], frames: np.ndarray) -> np.ndarray:
     """Flow from the frame before each of ``frames``: float32 (K, H, W, 2) in pixels, +x right, +y down.
+
+    ``pictures`` has these frames and those before them by number, each uint8 (H, W, 3).
 
     Dense inverse search (Kroeger et al., ECCV 2016), OpenCV's preset FAST. Seen from the frame before, where a motion
     vector is seen from the frame itself; the sign is the same, where the content is minus where it was.
     """
     cv2 = _opencv()
-    now = sorted({int(frame) for frame in frames})
-    wanted = sorted({*now, *(frame - 1 for frame in now)})
-    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in read_frames(path, wanted)]
-    pictures = dict(zip(wanted, grey, strict=True))
+    grey = {frame: cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for frame, picture in pictures.items()}
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    flows = {frame: search.calc(pictures[frame - 1], pictures[frame], None) for frame in now}
-    return np.stack([flows[int(frame)] for frame in frames])
+    flows = {frame: search.calc(grey[frame - 1], grey[frame], None) for frame in np.unique(frames)}
+    return np.stack([flows[frame] for frame in frames])
 
 
 def _small(pictures: np.ndarray, size: int) -> np.ndarray:

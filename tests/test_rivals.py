@@ -47,6 +47,18 @@ def test_shapes(moving):
         assert values.shape == (views, CHANNELS[kind], 48, 48) and values.dtype == np.uint8, kind
 
 
+def test_pictures_are_decoded_once(moving, monkeypatch):
+    calls = []
+    monkeypatch.setattr(room, "read_frames", lambda *args: calls.append(args) or read_frames(*args))
+    together = read(moving, ALL)
+    assert len(calls) == 1
+    for kind in ALL:
+        np.testing.assert_array_equal(read(moving, [kind])[kind], together[kind])
+    calls.clear()
+    read(moving, ["motion", "motion_stack"])
+    assert not calls, "what needs no picture decodes none"
+
+
 def test_pictures_are_those_of_the_reader(moving):
     """At the clip's own size nothing is resized, so that they are the frames themselves."""
     found, motion = read(moving, ["frame", "iframe", "clip"]), read_motion(moving[0])
@@ -211,4 +223,4 @@ def test_a_teacher_comes_first(which):
 def test_without_opencv_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     with pytest.raises(room.MoclipError, match=r"moclip-lite\[table1\]"):
-        room.optical_flow("clip.m4v", np.array([1]))
+        room.optical_flow({}, np.array([1]))

@@ -1,6 +1,7 @@
 """Models by name: ``list_models()`` says which, ``create_model(name, ...)`` builds one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -8,23 +9,32 @@ from torch import nn
 from moclip.config import nearest
 from moclip.models.fusion import FusionHead
 from moclip.models.mv_tsn import MVTSN
-from moclip.models.table1 import coviar, emv, two_stream
+from moclip.models.table1 import RIVALS, coviar, emv, two_stream
 from moclip.models.table1.clip import CLIPHead, CLIPZeroShot
+from moclip.models.table1.trunks import ScoreFusion
 from moclip.models.table1.x_clip import XCLIP
+
+
+def _fused(system: str, **arguments: Any) -> nn.Module:
+    """A system of Table I that averages its parts' scores: one input a part -> (B, C)."""
+    rival = RIVALS[system]
+    parts = {part: create_model(part, **arguments) for part in rival.parts}
+    return ScoreFusion(parts, rival.weights, rival.average)
+
 
 _MODELS: dict[str, Callable[..., nn.Module]] = {
     "clip_head": CLIPHead,
     "clip_zero_shot": CLIPZeroShot,
-    "coviar": coviar.fused,
+    "coviar": partial(_fused, "coviar"),
     "coviar_iframe": coviar.iframe,
     "coviar_mv": coviar.motion,
     "coviar_residual": coviar.residual,
     "dtmv_cnn": emv.emv_cnn,
-    "dtmv_rgb": emv.dtmv_rgb,
+    "dtmv_rgb": partial(_fused, "dtmv_rgb"),
     "emv_cnn": emv.emv_cnn,
     "fusion": FusionHead,
     "mv_tsn": MVTSN,
-    "two_stream": two_stream.averaged,
+    "two_stream": partial(_fused, "two_stream"),
     "two_stream_spatial": two_stream.spatial,
     "two_stream_temporal": two_stream.temporal,
     "x_clip": XCLIP,

@@ -78,7 +78,7 @@ def table_one(results: pd.DataFrame, costs: pd.DataFrame, rivals: pd.DataFrame |
         {
             **_cost(name, "profile", costs),
             **_accuracy(results, name),
-            **_stated(stated[stated["system"] == name].iloc[0]),
+            **paper_columns(stated[stated["system"] == name].iloc[0]),
             NOTES: "own data, encoder and network: see the caption",
         }
         for name in SYSTEMS
@@ -88,33 +88,34 @@ def table_one(results: pd.DataFrame, costs: pd.DataFrame, rivals: pd.DataFrame |
         cost = _cost(row["system"], "paper", costs) if row["system"] in SYSTEMS else _rival(row["system"], rivals)
         named = {"Block": "paper", "Method": row["method"], "Modality": row["modality"]}
         named |= {"Architecture": row["architecture"]}
-        paper_rows.append({**cost, **named, **_stated(row), NOTES: row["note"]})
-    return pd.DataFrame([*own_rows, *paper_rows])
+        paper_rows.append({**cost, **named, **paper_columns(row), NOTES: row["note"]})
+    return pd.DataFrame([*own_rows, *paper_rows]).round({"Params (M)": 2, "Trainable (M)": 2, "GMACs": 3})
 
 
 def _cost(system: str, block: str, costs: pd.DataFrame) -> dict[str, Any]:
     """Own columns of a system that was counted."""
     described = SYSTEMS[system]
     used = costs.loc[[(block, part) for part in described["parts"]]]
-    # What is trained for the system's last stage: the head alone in fusion, where both networks are frozen.
     return {
         "Block": block,
         "Method": described["method"],
         "Modality": described["modality"],
         "Architecture": " + ".join(used["architecture"]),
         "Status": MEASURED if block == "profile" else COST_ONLY,
-        **_totals(used, used["trainable"].iloc[-1]),
+        **totals(used),
+        # What is trained for the system's last stage: the head alone in fusion, where both networks are frozen.
+        "Trainable (M)": used["trainable"].iloc[-1] / 1e6,
     }
 
 
-def _totals(used: pd.DataFrame, trainable: float) -> dict[str, Any]:
-    """A system's cost from the rows of its parts."""
+def totals(used: pd.DataFrame) -> dict[str, Any]:
+    """A system's cost from the rows of its parts, not rounded."""
     return {
-        "Params (M)": round(used["params"].sum() / 1e6, 2),
-        "Trainable (M)": round(trainable / 1e6, 2),
+        "Params (M)": used["params"].sum() / 1e6,
+        "Trainable (M)": used["trainable"].sum() / 1e6,
         "Views": " + ".join(f"{views:.0f}" for views in used["views"]),
         "GMACs a view": " + ".join(f"{macs / 1e9:.3g}" for macs in used["macs_per_view"]),
-        "GMACs": round((used["macs_per_view"] * used["views"]).sum() / 1e9, 3),
+        "GMACs": (used["macs_per_view"] * used["views"]).sum() / 1e9,
     }
 
 
@@ -125,7 +126,7 @@ def _rival(system: str, rivals: pd.DataFrame | None) -> dict[str, Any]:
     used = rivals[rivals["system"] == system]
     if used.empty:
         return {"Status": NOT_RUN}
-    return {"Status": COST_ONLY, **_totals(used, used["trainable"].sum())}
+    return {"Status": COST_ONLY, **totals(used)}
 
 
 def _accuracy(results: pd.DataFrame, system: str) -> dict[str, Any]:
@@ -143,7 +144,8 @@ def _accuracy(results: pd.DataFrame, system: str) -> dict[str, Any]:
     }
 
 
-def _stated(row: pd.Series) -> dict[str, Any]:
+def paper_columns(row: pd.Series) -> dict[str, Any]:
+    """Columns with what the paper's Table I prints, from its row."""
     marks = "" if pd.isna(row["marks"]) else row["marks"]
     return {
         "Paper: trainable (M)": row["trainable_m"],
@@ -183,7 +185,7 @@ def table_two(results: pd.DataFrame, costs: pd.DataFrame, timings: pd.DataFrame)
                     NOTES: stated.loc[name, "note"],
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).round({"Trainable (M)": 2})
 
 
 def _speeds(used: pd.DataFrame, reading: float | None) -> dict[str, Any]:

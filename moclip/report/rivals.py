@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from moclip.report import paper
 from moclip.report.diagram import arrow, box
-from moclip.report.efficiency import COST_ONLY
+from moclip.report.efficiency import COST_ONLY, paper_columns, totals
 
 # What the systems are called where they were trained here; the others keep their name in `moclip.report.plots.LABELS`.
 LABELS = {
@@ -23,8 +23,25 @@ LABELS = {
     "dtmv_rgb": "EMV-CNN + RGB (as DTMV+RGB-CNN)",
     "x_clip": "X-CLIP",
 }
-SAME = {"CLIP-only (ours)": "CLIP (ViT-B/32)"}  # two rows of the paper, one network
+SAME = {"zero_shot": "clip_zero_shot", "mv_only": "mv_tsn"}  # rows of the paper whose system is counted under this name
+SEEN = {  # `moclip.models.table1.SEES`, in words
+    "clip": "8 frames",
+    "flow_stack": "10 flow fields",
+    "frame": "frame",
+    "iframe": "I-frame",
+    "motion": "accumulated motion",
+    "motion_stack": "10 vector frames",
+    "residual": "residual",
+}
 COLOURS = {"RGB": "#CC79A7", "MV": "#E69F00", "RGB + MV": "#0072B2", "RGB + flow": "#009E73"}
+SHIFT = {  # points up, of names in the plot that would stand on one another
+    "CLIP (ViT-B/32)": -4,
+    "CLIP-only (ours)": 4,
+    "DTMV-CNN": 2,
+    "EMV-CNN": -2,
+    "MoCLIP-Lite (ours)": 7,
+    "TextComp": 6,
+}
 
 
 def compare_costs(costs: pd.DataFrame) -> pd.DataFrame:
@@ -40,36 +57,24 @@ def compare_costs(costs: pd.DataFrame) -> pd.DataFrame:
         Parameters in millions, of all parts and of the trained ones; GMACs of a video with the views that the paper
         counts (``GMACs``) and with those of the system's own protocol (``GMACs, own protocol``).
     """
-    rows = {}
-    for _, parts in costs.groupby("system", sort=False):
+    counted = {}
+    for system, parts in costs.groupby("system", sort=False):
         first = parts.iloc[0]
-        rows[first["method"]] = {
+        counted[system] = {
             "Method": first["method"],
             "Modality": first["modality"],
             "Status": COST_ONLY,  # accuracies beside it are the paper's
-            "Params (M)": round(parts["params"].sum() / 1e6, 2),
-            "Trainable (M)": round(parts["trainable"].sum() / 1e6, 2),
-            "Views": " + ".join(map(str, parts["views"])),
-            "GMACs": round((parts["macs_per_view"] * parts["views"]).sum() / 1e9, 2),
+            **totals(parts),
             "Own protocol": first["protocol"],
-            "GMACs, own protocol": round((parts["macs_per_view"] * parts["own_views"]).sum() / 1e9, 2),
+            "GMACs, own protocol": totals(parts.assign(views=parts["own_views"]))["GMACs"],
         }
-    stated = paper.numbers("table1")
+    stated = paper.numbers("table1").replace({"system": SAME})
     table = []
     for _, row in stated.iterrows():
-        own = rows.get(SAME.get(row["method"], row["method"]), {"Modality": row["modality"], "Status": "cited only"})
-        table.append(
-            own
-            | {
-                "Method": row["method"],
-                "Paper: trainable (M)": row["trainable_m"],
-                "Paper: GFLOPs": row["gflops"],
-                "Paper: top-1 (%, UCF101)": row["top1"],
-                "Note": row["note"],
-            }
-        )
-    table += [row for method, row in rows.items() if method not in set(stated["method"])]
-    return pd.DataFrame(table)
+        own = counted.get(row["system"], {"Modality": row["modality"], "Status": "cited only"})
+        table.append({**own, "Method": row["method"], **paper_columns(row), "Note": row["note"]})
+    table += [row for system, row in counted.items() if system not in set(stated["system"])]
+    return pd.DataFrame(table).drop(columns=["GMACs a view", "Paper: marks"]).round(2)
 
 
 def pathways(costs: pd.DataFrame) -> Figure:
@@ -100,7 +105,8 @@ def pathways(costs: pd.DataFrame) -> Figure:
         join = box(axes, (5.62, middle - 0.15, 1.3, 0.3), first["join"].replace(", or", ",\nor"), "answer")
         for number, (_, part) in enumerate(parts.iterrows()):
             bottom = top - lane * (number + 1) + 0.03
-            seen = box(axes, (1.82, bottom, 1.24, 0.3), f"{_seen(part)}\n{part['input']}", "data")
+            kind = SEEN.get(part["sees"], "motion of 1 frame")
+            seen = box(axes, (1.82, bottom, 1.24, 0.3), f"{kind}\n{part['input']}", "data")
             state = "trained" if part["trainable"] else "frozen"
             size = f"{part['params'] / 1e6:.2f} M, {part['macs_per_view'] / 1e9:.3g} GMACs x {part['views']}"
             name = part["part"]
@@ -111,17 +117,6 @@ def pathways(costs: pd.DataFrame) -> Figure:
             arrow(axes, network, join)
         top -= lane * count + gap
     return figure
-
-
-def _seen(part: pd.Series) -> str:
-    names = {
-        "iframe": "I-frame",
-        "clip": "8 frames",
-        "motion": "accumulated motion",
-        "motion_stack": "10 vector frames",
-    }
-    names |= {"flow_stack": "10 flow fields", "frame": "frame", "residual": "residual"}
-    return names.get(part["sees"], "motion of 1 frame")
 
 
 def accuracy_against_cost(axes: Axes, table: pd.DataFrame) -> None:
@@ -154,15 +149,7 @@ def accuracy_against_cost(axes: Axes, table: pd.DataFrame) -> None:
 
 def _name(axes: Axes, text: str, cost: float, accuracy: float, colour: str) -> None:
     """A name right of its point; a little up or down where another one stands beside it."""
-    shift = {
-        "CLIP-only (ours)": 4,
-        "CLIP (ViT-B/32)": -4,
-        "DTMV-CNN": 2,
-        "EMV-CNN": -2,
-        "MoCLIP-Lite (ours)": 7,
-        "TextComp": 6,
-    }
     axes.annotate(
-        text, (cost, accuracy), (5, shift.get(text, 0)), textcoords="offset points", va="center", fontsize=6.5,
+        text, (cost, accuracy), (5, SHIFT.get(text, 0)), textcoords="offset points", va="center", fontsize=6.5,
         color=colour,
     )  # fmt: skip

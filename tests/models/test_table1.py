@@ -9,11 +9,11 @@ from torch import nn
 
 from moclip import costs
 from moclip.models import create_model, list_models
-from moclip.models.table1 import CHANNELS, RIVALS, SEES, coviar, emv, two_stream
+from moclip.models.table1 import CHANNELS, RIVALS, SEES, emv, two_stream
 from moclip.models.table1.clip import CLIPZeroShot
 from moclip.models.table1.trunks import fuse_scores
 from moclip.report.paper import numbers
-from moclip.report.rivals import SAME
+from moclip.report.rivals import SAME, SEEN
 from moclip.rivals import count
 
 NARROW = 1 / 16
@@ -47,12 +47,27 @@ def build(name, num_classes=5, seed=0):
 
 
 def test_every_row_of_the_paper_has_a_model_but_one():
-    methods = {rival.method for rival in RIVALS.values()}
-    rows = {SAME.get(method, method) for method in numbers("table1")["method"]}
-    assert rows - methods == {"EPK-CLIP"}
+    stated = numbers("table1").set_index("system")["method"]
+    assert {SAME.get(system, system) for system in stated.index} - set(RIVALS) == {"epk_clip"}
+    assert all(RIVALS[system].method == method for system, method in stated.items() if system in RIVALS)
     assert set(RIVALS) <= set(list_models()) and set(SEES) < set(list_models())
     assert {part for rival in RIVALS.values() for part in rival.parts} <= set(list_models())
-    assert set(SEES.values()) == set(CHANNELS)
+    assert set(SEES.values()) == set(CHANNELS) == set(SEEN)
+
+
+def test_recipes_of_scores():
+    """As many weights as parts; a network's views are averaged alike in all of its systems; words say the same."""
+    averages = {}
+    for rival in RIVALS.values():
+        assert len(rival.weights) in (0, len(rival.parts))
+        if rival.weights:
+            said = " : ".join(f"{weight:g}" for weight in rival.weights)
+            word = {"logit": f"logits, {said}", "softmax": "mean of probabilities"}[rival.average]
+            assert rival.join.startswith(word)
+        for part in rival.parts:
+            assert averages.setdefault(part, rival.average) == rival.average
+    logits = {part for part, average in averages.items() if average == "logit"}
+    assert logits == {"coviar_iframe", "coviar_mv", "coviar_residual"}, "as in their own test scripts"
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -120,7 +135,6 @@ def test_fusions_by_hand():
     torch.testing.assert_close(fuse_scores([one, two], (3, 1), "softmax").exp(), torch.from_numpy(shares))
     with pytest.raises(ValueError, match="'softmax' or 'logit', not 'max'"):
         fuse_scores([one, two], (1, 1), "max")
-    assert coviar.WEIGHTS == (2, 1, 1)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -1,6 +1,7 @@
 """The systems of the paper's Table I: facts here and in ``rivals.yaml``, networks in the files beside."""
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel
@@ -17,7 +18,9 @@ class Rival(BaseModel):
     parts : its networks, by their names in `moclip.list_models`.
     views : of each part, as the paper counts them: segments times crops of a video.
     own_views : of each part in the protocol of its source.
-    join : how its scores come from its parts.
+    average : what is averaged over views, and over parts that have ``weights``: logits, or probabilities (``softmax``).
+    weights : of the parts in that average; empty where their scores are not averaged.
+    join : how its scores come from its parts, in words.
     frozen : parts that are not trained, though they could be.
     protocol : that of its source.
     status : "faithful"; "from scratch, not comparable"; "no weights, cost only".
@@ -30,6 +33,8 @@ class Rival(BaseModel):
     parts: list[str]
     views: list[int]
     own_views: list[int]
+    average: Literal["logit", "softmax"] = "softmax"
+    weights: list[float] = []
     join: str
     frozen: list[str] = []
     protocol: str

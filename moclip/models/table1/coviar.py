@@ -1,15 +1,13 @@
 """CoViAR: three networks on what a compressed stream holds (Wu et al., CVPR 2018; code: chaoyuaw/pytorch-coviar).
 
 Taken from there: ResNet-152 on I-frames, ResNet-18 on accumulated motion vectors and on accumulated residuals, a
-BatchNorm before the latter two, training as temporal segment networks of 3 segments, and the weights 2 : 1 : 1 of the
-logits (``combine.py``). Its networks start from ImageNet; here nothing is pre-trained.
+BatchNorm before the latter two, training as temporal segment networks of 3 segments, and the weighted mean of logits
+(``combine.py``), in ``rivals.yaml``. Its networks start from ImageNet; here nothing is pre-trained.
 """
 
 from torch import nn
 
-from moclip.models.table1.trunks import NormalisedResNet, ScoreFusion
-
-WEIGHTS = (2.0, 1.0, 1.0)  # I-frames, motion, residuals
+from moclip.models.table1.trunks import NormalisedResNet
 
 
 def iframe(num_classes: int, width: float = 1.0) -> nn.Module:
@@ -25,10 +23,3 @@ def motion(num_classes: int, width: float = 1.0) -> nn.Module:
 def residual(num_classes: int, width: float = 1.0) -> nn.Module:
     """Residual branch: (B, 3, H, W) -> (B, C)."""
     return NormalisedResNet(18, num_classes, 3, width, normalise=True)
-
-
-def fused(num_classes: int, width: float = 1.0) -> nn.Module:
-    """All three: I-frame, motion and residual -> (B, C)."""
-    branches = {"iframe": iframe(num_classes, width), "motion": motion(num_classes, width)}
-    branches["residual"] = residual(num_classes, width)
-    return ScoreFusion(branches, WEIGHTS, "logit")

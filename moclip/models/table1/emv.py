@@ -11,8 +11,7 @@ trained apart.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moclip.models.table1.trunks import CNNM, ScoreFusion
-from moclip.models.table1.two_stream import spatial
+from moclip.models.table1.trunks import CNNM
 
 TEMPERATURE = 2.0
 
@@ -20,13 +19,6 @@ TEMPERATURE = 2.0
 def emv_cnn(num_classes: int, width: float = 1.0) -> nn.Module:
     """(B, 20, H, W), x and y of 10 vector frames in turn -> (B, C)."""
     return CNNM(num_classes, 20, width, activation=nn.PReLU, dropout=(0.9, 0.8))
-
-
-def dtmv_rgb(num_classes: int, width: float = 1.0) -> nn.Module:
-    """Motion and a spatial CNN, probabilities averaged with equal weights: vectors and frame -> (B, C)."""
-    return ScoreFusion(
-        {"motion": emv_cnn(num_classes, width), "spatial": spatial(num_classes, width)}, (1, 1), "softmax"
-    )
 
 
 def transfer_initialisation(student: nn.Module, teacher: nn.Module) -> None:

@@ -88,34 +88,34 @@ class NormalisedResNet(nn.Module):
 class ScoreFusion(nn.Module):
     """Networks, each on an input of its own, whose scores are joined; see `fuse_scores`."""
 
-    def __init__(self, branches: Mapping[str, nn.Module], weights: Sequence[float], of: str) -> None:
+    def __init__(self, branches: Mapping[str, nn.Module], weights: Sequence[float], average: str) -> None:
         super().__init__()
-        self.branches, self.weights, self.of = nn.ModuleDict(branches), tuple(weights), of
+        self.branches, self.weights, self.average = nn.ModuleDict(branches), tuple(weights), average
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """One input a branch, each (B, ...) -> scores (B, C) whose softmax are probabilities."""
         scores = [branch(part) for branch, part in zip(self.branches.values(), inputs, strict=True)]
-        return fuse_scores(scores, self.weights, self.of)
+        return fuse_scores(scores, self.weights, self.average)
 
 
-def fuse_scores(logits: Sequence[Tensor], weights: Sequence[float], of: str) -> Tensor:
+def fuse_scores(logits: Sequence[Tensor], weights: Sequence[float], average: str) -> Tensor:
     """Weighted mean of what several networks say.
 
     Parameters
     ----------
     logits : of each network, (B, C).
     weights : one a network.
-    of : ``logit`` averages logits; ``softmax`` averages probabilities and returns their logarithm.
+    average : ``logit`` averages logits; ``softmax`` averages probabilities and returns their logarithm.
 
     Returns
     -------
     Tensor
         (B, C), scores whose softmax are probabilities.
     """
-    if of not in ("softmax", "logit"):
-        raise ValueError(f"scores are fused as 'softmax' or 'logit', not {of!r}")
+    if average not in ("softmax", "logit"):
+        raise ValueError(f"scores are fused as 'softmax' or 'logit', not {average!r}")
     parts = torch.stack(list(logits))  # (K, B, C)
     shares = parts.new_tensor(weights).view(-1, 1, 1) / sum(weights)
-    if of == "logit":
+    if average == "logit":
         return (shares * parts).sum(dim=0)
     return torch.logsumexp(shares.log() + parts.log_softmax(dim=-1), dim=0)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from moclip.models.table1.trunks import CNNM, ScoreFusion
+from moclip.models.table1.trunks import CNNM
 
 
 def spatial(num_classes: int, width: float = 1.0) -> nn.Module:
@@ -22,13 +22,6 @@ def spatial(num_classes: int, width: float = 1.0) -> nn.Module:
 def temporal(num_classes: int, width: float = 1.0) -> nn.Module:
     """Temporal stream: (B, 20, H, W), x and y of 10 fields in turn -> (B, C)."""
     return CNNM(num_classes, 20, width, second_norm=False)
-
-
-def averaged(num_classes: int, width: float = 1.0) -> nn.Module:
-    """Both streams, probabilities averaged: frame and flow -> (B, C)."""
-    return ScoreFusion(
-        {"spatial": spatial(num_classes, width), "temporal": temporal(num_classes, width)}, (1, 1), "softmax"
-    )
 
 
 def svm_fusion(train: Sequence[np.ndarray], labels: np.ndarray, test: Sequence[np.ndarray]) -> np.ndarray:
