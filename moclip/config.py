@@ -5,15 +5,16 @@ An unknown key is an error that names the nearest one. What the fields mean: `mo
 
 import difflib
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from moclip.sections import Config, ConfigError, Groups
+from moclip.sections import Config, ConfigError, Groups, Section
 
 PROFILES = resources.files("moclip") / "profiles"
 PROTOCOLS = resources.files("moclip.protocols")
@@ -32,6 +33,8 @@ def protocols() -> list[str]:
 def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = None) -> Config:
     """Read a protocol, put the profile that names it on top, and overrides on top of both.
 
+    What results has to hold, not its parts: a profile's epochs may wait for an override's milestones.
+
     Parameters
     ----------
     profile : one of `profiles()`, or a path to a YAML file of the same form.
@@ -47,13 +50,12 @@ def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = No
     chosen = str(asked.get("protocol", own.get("protocol")))
     protocol = read_protocol(chosen)
     insists = protocol.pop("insists", {})
-    base = {"run": name, **merge(merge(protocol, own), insists), "protocol": chosen, "profile": name}
+    base = {"run": name, **merge(merge(protocol, own), insists), "protocol": chosen}
     try:
         config = Config.model_validate({**merge(base, asked), "profile": name})
-        unchanged = Config.model_validate(base)
-        whole = Config.model_validate(merge(merge(base, protocol), insists))
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
+    unchanged, whole = _apart(base), _apart(merge(merge(base, protocol), insists))
     shortened = f" as shortened by profile {name}" if changed_protocol(whole, unchanged) else ""
     named = ", ".join([chosen + shortened, *changed_protocol(unchanged, config)])
     return config.model_copy(update={"protocol": named})
@@ -65,7 +67,7 @@ def changed_protocol(before: Config, after: Config) -> list[str]:
     Seeds are no part of a protocol, nor is where the data lie or how many are read at once.
     """
     old = method(before)
-    return [f"{key}={_brief(value)}" for key, value in method(after).items() if value != old[key]]
+    return [f"{key}={_brief(value)}" for key, value in method(after).items() if value != old.get(key)]
 
 
 def method(config: Config) -> dict[str, Any]:
@@ -78,6 +80,21 @@ def method(config: Config) -> dict[str, Any]:
     for key in ("reencode", "val_fraction", "horizontal_flip", "min_frames"):
         fields[f"data.{key}"] = data[key]
     return fields | {"training.accumulate": config.training.accumulate}
+
+
+def _apart(values: Mapping[str, Any]) -> Config:
+    """Values that need not fit together, nor be complete, each read by itself: to be compared, never to be run."""
+    sections: dict[str, Any] = {}
+    for name, section in Config.model_fields.items():
+        kind, given = section.annotation, values.get(name)
+        if isinstance(kind, type) and issubclass(kind, Section):
+            own = {}
+            for key, value in given.items() if isinstance(given, Mapping) else ():
+                form: Any = kind.model_fields[key].annotation
+                with suppress(ValidationError):
+                    own[key] = TypeAdapter(form).validate_python(value)
+            sections[name] = kind.model_construct(**own)
+    return Config.model_construct(**sections)
 
 
 def _brief(value: Any) -> str:

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from moclip import sampling, transforms
 from moclip.accumulate import accumulate
-from moclip.datasets.base import Clip
+from moclip.datasets.base import NO_MOTION, REMEDY, Clip
 from moclip.fingerprints import fingerprints
+from moclip.parallel import ClipsError
 from moclip.sections import MV, Config
 from moclip.transforms import InputScale
 from moclip.video import Motion, load_motion
@@ -30,11 +31,6 @@ IN_MEMORY = 20_000  # clips, about 1 GB: all of UCF101. The others of a larger s
 def content_path(store: Path, fingerprint: str) -> Path:
     """Where a store keeps the motion of the video with this SHA-256, whatever it is called and whoever asks."""
     return store / fingerprint[:2] / f"{fingerprint}{SUFFIX}"
-
-
-def motion_path(store: Path, clip: Clip) -> Path:
-    """Where a clip's motion lies in a store; the video is read, unless its fingerprint is known."""
-    return content_path(store, fingerprints([clip.path])[clip.path])
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,13 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
     store : folder that `moclip.features.extract_motion` filled.
     scale : units of the network's input.
     field : ``raw`` or ``accumulated``.
+
+    Raises
+    ------
+    ClipsError
+        With every clip that has no motion vectors in any frame.
+    ValueError
+        Clips of several frame sizes.
     """
 
     def __init__(
@@ -211,16 +214,18 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
 
     def _look_through(self) -> Geometry:
         """Note the frames that may be drawn, and find what all clips share; every clip is read once."""
-        sizes, blocks, ways = set(), [], []
+        sizes, blocks, ways, still = set(), [], [], []
         for index, clip in enumerate(self.clips):
             motion = self.motion(index)
             # I-frames carry no motion: only frames with vectors are drawn.
             self.candidates.append(np.flatnonzero(motion.has_motion))
-            if len(self.candidates[-1]) == 0:
-                raise ValueError(f"{clip.path}: no frame carries motion; a single frame, or a still cut of I-frames?")
+            if not motion.has_motion.any():
+                still.append((clip.path, NO_MOTION))
             sizes.add((motion.height, motion.width))
             blocks.append(motion.block)
             ways.append(np.bincount(np.cumsum(motion.types == "I"), motion.has_motion).max())
+        if still:
+            raise ClipsError(still, len(self.clips), REMEDY)
         if len(sizes) != 1:
             raise ValueError(
                 f"clips of {len(sizes)} frame sizes, for instance {sorted(sizes)[:3]}; "

@@ -80,7 +80,8 @@ def for_each_file(
                     raise
                 except Exception as error:  # whatever one file does, the others go on
                     path = next(part for part in job if isinstance(part, Path))
-                    failures.append((path, f"{type(error).__name__}: {error}"))
+                    reason = str(error).replace(f"{path}: ", "")  # the path stands beside it
+                    failures.append((path, f"{type(error).__name__}: {reason}"))
                 else:
                     if done is not None:
                         done(job, result)

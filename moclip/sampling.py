@@ -96,9 +96,3 @@ def reference_centres(count: int, segments: int) -> list[int]:
     """The frames that the published code tests; where ``count`` is S + 1, the last one may lie beyond the clip."""
     _edges(count, segments)
     return [round((count - 1) / segments * (segment + 0.5)) + 1 for segment in range(segments)]
-
-
-def reference_gop(index: int, gop: int = 12) -> tuple[int, int]:
-    """Frame as (GOP, position), as the published code has it: instead of an I-frame, the P-frame before it."""
-    number, position = divmod(index, gop)
-    return (number, position) if position else (number - 1, gop - 1)

@@ -52,7 +52,9 @@ class Data(Section):
     )
     allow_partial: bool = Field(False, description="go on where listed files are missing; they are reported")
     on_error: Literal["raise", "skip"] = Field(
-        "raise", description="where clips cannot be read: stop, or leave them out; they are counted and reported"
+        "raise",
+        description="where clips cannot be read or re-encoded or have no motion vectors: stop, or leave them out; they "
+        "are counted and reported",
     )
     min_frames: MinFrames = Field(
         MinFrames(),  # type: ignore[call-arg]

@@ -69,12 +69,13 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store(photos, tmp_path_factory) -> Path:
     """The motion of `photos`."""
-    from moclip.loading import motion_path
+    from moclip.loading import content_path
+    from moclip.paths import sha256_file
     from moclip.video.store import store_motion
 
     folder = tmp_path_factory.mktemp("store")
     for clip in photos.clips:
-        store_motion(clip.path, motion_path(folder, clip))
+        store_motion(clip.path, content_path(folder, sha256_file(clip.path)))
     return folder
 
 

@@ -128,6 +128,61 @@ def test_a_step_schedule_has_to_step():
     assert load_config("ucf101", {"mv.epochs": 30, "mv.milestones": [10, 20]}).mv.epochs == 30
 
 
+def write_profile(folder, text):
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+SHORT = "extends: ucf101\nmv: {epochs: 50}\n"
+
+
+def test_what_results_is_checked_and_not_its_parts(tmp_path):
+    """A profile's epochs may wait for an override's milestones."""
+    mine = write_profile(tmp_path, SHORT)
+    with pytest.raises(ConfigError, match=r"mv: .*milestones \(80, 160\) lie beyond the last of 50 epochs"):
+        load_config(mine)
+    config = load_config(mine, {"mv.milestones": [20, 40]})
+    assert (config.mv.epochs, config.mv.milestones) == (50, (20, 40))
+    assert config.protocol == "paper as shortened by profile mine, mv.milestones=(20, 40)"
+    assert load_config(mine, {"mv.schedule": "one_cycle"}).protocol.endswith("profile mine, mv.schedule=one_cycle")
+    assert load_config(mine, {"mv.epochs": 200}).protocol == "paper as shortened by profile mine, mv.epochs=200"
+
+
+@pytest.mark.parametrize(
+    ("profile", "overrides", "protocol"),
+    [
+        ("protocol: paper-val\ndata: {name: ucf101, val_fraction: 0}", {"mv.select": "last"}, "mv.select=last"),
+        (
+            "extends: quick\nfusion: {statistics: drifting}",
+            {"fusion.train_features": "drawn"},
+            "fusion.train_features=drawn",
+        ),
+        ("extends: quick\nrivals: {which: [emv_cnn]}", {"rivals.which": ["coviar_mv"]}, ""),
+        ("extends: quick\nmv: {epochs: many}", {"mv.epochs": 3}, "mv.epochs=3"),
+        ("extends: quick\nmv: 3", {"mv": {"backbone": "x", "lr": 1, "batch_size": 2, "schedule": "one_cycle"}}, ""),
+    ],
+)
+def test_a_profile_need_not_hold_by_itself(tmp_path, profile, overrides, protocol):
+    mine = write_profile(tmp_path, profile)
+    with pytest.raises(ConfigError):
+        load_config(mine)
+    assert load_config(mine, overrides).protocol.endswith(protocol)
+
+
+def test_a_profile_may_leave_the_data_to_overrides(tmp_path):
+    mine = write_profile(tmp_path, "protocol: paper\n")
+    with pytest.raises(ConfigError, match="data.name: Field required|data: Field required"):
+        load_config(mine)
+    assert load_config(mine, {"data.name": "video_folder", "data.reencode": False}).protocol == "paper"
+    assert load_config(mine, {"data.name": "ucf101", "data.reencode": True}).protocol == "paper, data.reencode=True"
+
+
+def test_values_are_compared_and_not_how_they_are_written():
+    same = {"mv.milestones": [80, 160], "mv.lr": "1e-2", "mv.eps": "1e-8", "mv.lr_multipliers": {"stem": 1}}
+    assert load_config("ucf101", same).protocol == "paper"
+
+
 # --- protocols ------------------------------------------------------------------------------------------------------
 
 

@@ -29,11 +29,12 @@ from moclip.features import (
     seen_frames,
 )
 from moclip.fingerprints import fingerprints
-from moclip.loading import MotionClips, motion_path
+from moclip.loading import MotionClips, content_path
 from moclip.models import create_model
 from moclip.models.encoders import load_encoder
 from moclip.models.encoders.base import Encoder, class_embeddings
 from moclip.parallel import ClipsError
+from moclip.paths import sha256_file
 from moclip.sampling import appearance_frames
 from moclip.sections import Fusion
 from moclip.training import fit_head
@@ -42,6 +43,11 @@ from moclip.video import load_motion, read_frames, read_motion
 from moclip.video.store import VERSION
 
 # --- motion ---------------------------------------------------------------------------------------------------------
+
+
+def motion_path(folder, clip):
+    """Where the motion of a clip lies in a store."""
+    return content_path(folder, sha256_file(clip.path))
 
 
 def contents(folder):

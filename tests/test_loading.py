@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from moclip import transforms
-from moclip.datasets.base import Clip
-from moclip.loading import EpochSampler, Geometry, MotionClips, motion_path, training_loader
+from moclip.datasets.base import NO_MOTION, Clip
+from moclip.loading import EpochSampler, Geometry, MotionClips, content_path, training_loader
+from moclip.parallel import ClipsError
+from moclip.paths import sha256_file
 from moclip.transforms import InputScale
 from moclip.video import Motion, encode, load_motion, save_motion
 from moclip.video.store import store_motion
@@ -37,7 +39,7 @@ def make_clips(tmp_path, config):
         clips = [replace(clip, path=tmp_path / clip.path) for clip in clips]
         for clip, motion in zip(clips, motions, strict=True):
             clip.path.write_text(f"stands for the video {clip.name}")
-            save_motion(motion, motion_path(tmp_path, clip), "sha")
+            save_motion(motion, content_path(tmp_path, sha256_file(clip.path)), "sha")
         return MotionClips(clips, tmp_path, scale or InputScale(), field, config.mv.model_copy(update=settings), flips)
 
     return make
@@ -140,7 +142,7 @@ def test_the_order_of_the_clips_is_kept(train, photos, store):
     views = train.centre_views([6, 1], 4)
     assert views["cells"].shape == (2, 4, 8, 10, 2) and not views["flip"].any()
     for row, index in enumerate((6, 1)):
-        motion = load_motion(motion_path(store, photos.train[index]))
+        motion = load_motion(content_path(store, sha256_file(photos.train[index].path)))
         frames = np.flatnonzero(motion.has_motion)
         expected = motion.grid[[frames[len(frames) * (2 * s + 1) // 8] for s in range(4)]]
         np.testing.assert_array_equal(views["cells"][row], expected)
@@ -172,7 +174,7 @@ def test_a_pan_arrives_with_its_sign_and_length(tmp_path, config, scale, fps, fa
     picture = (128 + 100 * smooth / np.abs(smooth).max()).astype(np.uint8)[..., None].repeat(3, axis=2)
     clip = Clip(tmp_path / "pan.mp4", 0, "Pan", "g1", "pan")
     encode([picture[:, 100 - 3 * t : 260 - 3 * t] for t in range(12)], clip.path, fps=fps)
-    store_motion(clip.path, motion_path(tmp_path, clip))
+    store_motion(clip.path, content_path(tmp_path, sha256_file(clip.path)))
     clips = MotionClips([clip], tmp_path, scale, field, config.mv.model_copy(update={"input_size": 48}), flips=True)
 
     tensor = clips.to_input(clips.centre_views([0], 3))
@@ -329,9 +331,17 @@ def test_clips_of_two_frame_sizes_are_refused(make_clips):
         make_clips(make_motion(), make_motion(width=48))
 
 
-def test_a_clip_without_motion_is_named(make_clips):
-    with pytest.raises(ValueError, match="1.mp4: no frame carries motion"):
-        make_clips(make_motion(), make_motion(gop=1))
+def test_every_clip_without_motion_is_named_and_what_to_do(make_clips):
+    all_intra = replace(make_motion(frames=2), has_motion=np.zeros(2, bool))  # a hard cut: the P-frame has no vectors
+    for field in ("raw", "accumulated"):
+        for sampling in ("tsn", "reference"):
+            with pytest.raises(ClipsError, match="2 of 3 clips") as caught:
+                make_clips(make_motion(gop=1), make_motion(), all_intra, field=field, sampling=sampling)
+            assert [(path.name, reason) for path, reason in caught.value.failures] == [
+                ("0.mp4", NO_MOTION),
+                ("2.mp4", NO_MOTION),
+            ]
+            assert "data.on_error=skip" in str(caught.value)
 
 
 @pytest.mark.parametrize("gop", [12, 200, 300])

@@ -83,8 +83,10 @@ def prepare(
 
     Example: moclip data prepare --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
 
-    Clips that cannot be read are an error at the end; with -p data.on_error=skip they are left out of the data set,
-    counted in every table, and listed with their reasons in data/reports/<data set>/unreadable.txt.
+    Clips that cannot be re-encoded, or have no motion vectors then, are an error at the end; with
+    -p data.on_error=skip they are left out of the data set, counted in every table, and listed with their reasons in
+    data/reports/<data set>/unreadable.txt. The same holds for original clips that cannot be read or have no vectors;
+    without skip, the first run that reads their motion stops there.
 
     `moclip reproduce` with the same options finds them there. Original streams may tell classes by their encoder's
     settings (UCF101's do), so that --original has to be asked for, here and there (-p data.reencode=false).

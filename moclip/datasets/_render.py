@@ -165,17 +165,6 @@ def seen_pose(spec: ClipSpec, time: float) -> Pose:
     )
 
 
-def render(spec: ClipSpec, frames: int) -> np.ndarray:
-    """All frames of a clip.
-
-    Returns
-    -------
-    uint8 (frames, HEIGHT, WIDTH, 3)
-        RGB; frame ``frames // 2`` is the middle frame.
-    """
-    return np.stack(list(iterate(spec, range(-(frames // 2), frames - frames // 2))))
-
-
 def iterate(spec: ClipSpec, times: range) -> Iterator[np.ndarray]:
     """Frames one by one, uint8 (HEIGHT, WIDTH, 3), at the given times (0 is the middle frame)."""
     field = spec.background.image(FIELD_WIDTH, FIELD_HEIGHT)

@@ -13,6 +13,7 @@ import numpy as np
 from moclip.fingerprints import fingerprints
 
 REMEDY = "fetch or mend these clips, or leave them out: -p data.on_error=skip (every table then says how many)"
+NO_MOTION = "no frame has motion vectors: a single frame, I-frames alone, or nothing but cuts"
 
 
 @dataclass(frozen=True)

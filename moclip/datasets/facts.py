@@ -123,7 +123,7 @@ def facts_of(
     kept = {path: folder / sha[:2] / f"{sha}.json" for path, sha in hashes.items()}
     jobs = [(path, hashes[path], target) for path, target in kept.items() if not target.is_file()]
     failures += for_each_file(_keep_facts, jobs, "reading clips", workers, executor, on_error="skip")
-    reasons = {path: reason.replace(f"{path}: ", "") for path, reason in failures}
+    reasons = dict(failures)
     facts = {clip.name: Facts(**load_json(kept[clip.path])) for clip in clips if clip.path not in reasons}
     return facts, {clip.name: reasons[clip.path] for clip in clips if clip.path in reasons}
 

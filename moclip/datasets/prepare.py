@@ -11,12 +11,13 @@ from pathlib import Path
 from filelock import FileLock
 
 from moclip.datasets import load_dataset
-from moclip.datasets.base import REMEDY, Clip, VideoDataset, fingerprint_files
+from moclip.datasets.base import NO_MOTION, REMEDY, Clip, VideoDataset, fingerprint_files
 from moclip.datasets.facts import facts_of
 from moclip.parallel import ClipsError, for_each_file
 from moclip.paths import atomic_path, data_dir
 from moclip.sections import ConfigError, Data, MinFrames
-from moclip.video import transcode
+from moclip.video import VideoError, transcode
+from moclip.video.scan import open_motion
 
 COARSEST_CLOCK = 2  # seconds: the time stamps of some file systems are no finer
 SUFFIX = ".m4v"
@@ -34,9 +35,15 @@ def datasets_of(settings: Data) -> list[VideoDataset]:
     VideoFolderError
         The user's folder cannot be used as it is.
     ClipsError
-        Clips could not be re-encoded; with ``on_error="skip"``, no training or no test clip can be read.
+        Clips could not be re-encoded; with ``on_error="skip"``, no training or no test clip can be used.
     """
-    datasets = _moving_photos(settings) if settings.name == "moving_photos" else [_from_disk(settings)]
+    generated = settings.name == "moving_photos"
+    datasets = _moving_photos(settings) if generated else [_as_shipped(settings)]
+    folder = reencoded_dir(settings) if settings.reencode and not generated else None
+    if settings.on_error == "skip":
+        datasets = [_usable(dataset, folder, settings) for dataset in datasets]
+    if folder:
+        datasets = [reencode(dataset, folder, settings.workers, settings.scheduler) for dataset in datasets]
     if settings.min_frames != MinFrames():
         datasets = [_long_enough(dataset, settings) for dataset in datasets]
     if settings.horizontal_flip is None:
@@ -66,16 +73,6 @@ def _moving_photos(settings: Data) -> list[VideoDataset]:
     ]
 
 
-def _from_disk(settings: Data) -> VideoDataset:
-    """Listed clips or the user's folder, re-encoded where that is asked for."""
-    dataset = _as_shipped(settings)
-    if settings.on_error == "skip":
-        dataset = _readable(dataset, settings)
-    if not settings.reencode:
-        return dataset
-    return reencode(dataset, reencoded_dir(settings), settings.workers, settings.scheduler)
-
-
 def _as_shipped(settings: Data) -> VideoDataset:
     """UCF101, HMDB51 or the user's folder; listed clips that are missing are written to a report."""
     settings.check()
@@ -91,20 +88,24 @@ def _as_shipped(settings: Data) -> VideoDataset:
     return dataset
 
 
-def _readable(dataset: VideoDataset, settings: Data) -> VideoDataset:
-    """The data set without the clips that cannot be read to their end; description and report say which those are."""
+def _usable(dataset: VideoDataset, folder: Path | None, settings: Data) -> VideoDataset:
+    """The data set without the clips that give no motion; description and report say which those are.
+
+    A clip fails in being re-encoded into ``folder``; without a folder, in being read to its end as it is.
+    """
     clips = dataset.clips
-    facts, reasons = facts_of(clips, settings.workers, settings.scheduler)
-    reasons |= {name: "a single frame, no motion" for name, own in facts.items() if own.decoded < 2}
-    if not settings.reencode:  # motion is read from these very files
-        reasons |= {name: own.note for name, own in facts.items() if own.note}
-        reasons |= {name: "I-frames alone, no motion" for name, own in facts.items() if own.i_share == 1}
-    failures = [(clip.path, reasons[clip.name]) for clip in clips if clip.name in reasons]
+    if folder:
+        reasons = dict(_encode_missing(dataset, folder, settings.workers, settings.scheduler))
+    else:
+        facts, problems = facts_of(clips, settings.workers, settings.scheduler)
+        problems |= {name: own.note or NO_MOTION for name, own in facts.items() if not sum(own.lengths)}
+        reasons = {clip.path: problems[clip.name] for clip in clips if clip.name in problems}
+    failures = [(clip.path, reasons[clip.path]) for clip in clips if clip.path in reasons]
     report = _report(dataset, "unreadable.txt", [f"{path}: {reason}" for path, reason in failures])
     if not failures:
         return dataset
-    log.warning("%s: %d of %d clips cannot be read, see %s", dataset.name, len(failures), len(clips), report)
-    if left := _without(dataset, set(reasons), "unreadable", settings.workers):
+    log.warning("%s: %d of %d clips cannot be used, see %s", dataset.name, len(failures), len(clips), report)
+    if left := _without(dataset, {clip.name for clip in clips if clip.path in reasons}, "unreadable", settings.workers):
         return left
     raise ClipsError(failures, len(clips))
 
@@ -167,18 +168,35 @@ def reencode(
 
     Streams as they are shipped may tell classes apart by their encoder's settings (UCF101's do); re-encoded one way
     they cannot. Clips that are there already, with the time stamp of their source, stay.
+
+    Raises
+    ------
+    ClipsError
+        At the end, with every clip that could not be re-encoded or has no motion vectors then; the others are kept.
     """
+    if failures := _encode_missing(dataset, folder, workers, executor):
+        raise ClipsError(failures, len(dataset.clips), REMEDY)
     result = in_folder(dataset, folder)
-    pairs = [(clip.path, moved.path) for clip, moved in zip(dataset.clips, result.clips, strict=True)]
-    if not all(_is_current(*pair) for pair in pairs):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):  # one at a time: whatever is unfinished in there is a killed run's
-            for leftover in folder.glob(f"*/.*{SUFFIX}"):
-                leftover.unlink()
-            todo = [pair for pair in pairs if not _is_current(*pair)]
-            if failures := for_each_file(_reencode, todo, "re-encoding", workers, executor, on_error="skip"):
-                raise ClipsError(failures, len(pairs), REMEDY)
     return replace(result, fingerprint=fingerprint_files(result.clips, workers, executor))
+
+
+def _encode_missing(
+    dataset: VideoDataset, folder: Path, workers: int | None, executor: Executor | str | None
+) -> list[tuple[Path, str]]:
+    """Re-encode the clips that are not there yet; path and reason of every one that fails."""
+    pairs = [
+        (clip.path, moved.path)
+        for clip, moved in zip(dataset.clips, in_folder(dataset, folder).clips, strict=True)
+        if not _is_current(clip.path, moved.path)
+    ]
+    if not pairs:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # one at a time: whatever is unfinished in there is a killed run's
+        for leftover in folder.glob(f"*/.*{SUFFIX}"):
+            leftover.unlink()
+        todo = [pair for pair in pairs if not _is_current(*pair)]  # another process may have made some meanwhile
+        return for_each_file(_reencode, todo, "re-encoding", workers, executor, on_error="skip")
 
 
 def in_folder(dataset: VideoDataset, folder: Path) -> VideoDataset:
@@ -195,8 +213,12 @@ def in_folder(dataset: VideoDataset, folder: Path) -> VideoDataset:
 def _reencode(source: Path, target: Path) -> None:
     """Re-encode, and give the result the time stamp of its source: an older file in that place is another file."""
     before = source.stat()
-    transcode(source, target)
-    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with atomic_path(target) as temporary:
+        transcode(source, temporary)
+        with open_motion(temporary) as (_, chunks):  # mostly the first chunk says it
+            if not any(any(chunk.has_motion) for chunk in chunks):
+                raise VideoError(source, NO_MOTION)
+        os.utime(temporary, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _is_current(source: Path, target: Path) -> bool:

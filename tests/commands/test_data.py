@@ -18,6 +18,7 @@ import torch
 from moclip import cli
 from moclip.artefacts import load_predictions
 from moclip.config import load_config
+from moclip.datasets.base import NO_MOTION
 from moclip.datasets.prepare import datasets_of, in_folder, originals_of, reencoded_dir
 from moclip.evaluation import write_predictions
 from moclip.features import extract_motion, seen_frames
@@ -182,16 +183,77 @@ def test_a_clip_without_vectors_is_left_out_of_original_streams_alone(moclip_dat
     assert report.read_text() == f"{path}: FFmpeg exports no motion vectors from mjpeg\n"
 
 
-@pytest.mark.parametrize(("frames", "gop", "streams"), [(1, 12, []), (1, 12, ["--original"]), (6, 1, ["--original"])])
-def test_a_clip_without_motion_is_left_out(moclip_data, arguments, frames, gop, streams, tmp_path: Path) -> None:
-    """One frame, or I-frames alone: nothing that a motion network could be shown."""
+def noise(frames: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (frames, 96, 160, 3), np.uint8)
+
+
+HARD_CUT = np.concatenate([noise(1), np.full((1, 96, 160, 3), 128, np.uint8)])  # a P-frame without a single vector
+WITHOUT_MOTION = {
+    "one frame": (noise(1), {}, [[], ["--original"]]),
+    "a hard cut": (HARD_CUT, {"codec": "libx264"}, [[], ["--original"]]),
+    "I-frames alone": (noise(6), {"gop": 1}, [["--original"]]),  # re-encoded, it has vectors
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "streams"), [(kind, streams) for kind, (*_, all_of) in WITHOUT_MOTION.items() for streams in all_of]
+)
+def test_a_clip_without_motion_is_left_out(moclip_data, arguments, film, kind, streams, tmp_path: Path) -> None:
+    """Nothing that a motion network could be shown."""
     path = tmp_path / "UCF-101" / "Hammering" / "v_Hammering_g02_c01.avi"
-    pictures = np.random.default_rng(0).integers(0, 255, (frames, 96, 160, 3), np.uint8)
-    encode(pictures, path, gop=gop)
-    said = moclip_data("prepare", *arguments, *streams, "-p", "data.on_error=skip")[1]
-    assert "1 of 6 clips left out" in said
+    pictures, options, _ = WITHOUT_MOTION[kind]
+    encode(pictures, tmp_path / "clip.mp4", **options)
+    shutil.copy(tmp_path / "clip.mp4", path)
+    skip = ["prepare", *arguments, *streams, "-p", "data.on_error=skip"]
+    said = moclip_data(*skip)[1]
+    assert "3 training" in said and "1 of 6 clips left out (unreadable)" in said
     (report,) = (tmp_path / "home").rglob("unreadable.txt")
-    assert report.read_text().startswith(f"{path}: ") and report.read_text().endswith("no motion\n")
+    (line,) = report.read_text().splitlines()
+    assert line.startswith(f"{path}: ") and line.endswith(NO_MOTION) and line.count(str(path)) == 1
+    assert moclip_data(*skip)[1] == said, "nothing of it was kept"
+    if not streams:
+        code, _, err = moclip_data("prepare", *arguments)
+        assert code == 2 and f"{path}: " in err and NO_MOTION in err and "data.on_error=skip" in err
+    shutil.copy(film, path)
+    assert "4 training" in moclip_data(*skip)[1] and not report.exists(), "mended"
+
+
+@pytest.mark.parametrize("streams", [[], ["--original"]])
+def test_a_clip_in_which_nothing_moves_is_a_clip(moclip_data, arguments, streams, tmp_path: Path) -> None:
+    """Vectors of no length are known; they are not the same as none."""
+    path = tmp_path / "UCF-101" / "Hammering" / "v_Hammering_g02_c01.avi"
+    encode(noise(1).repeat(4, axis=0), path)
+    assert "4 training" in moclip_data("prepare", *arguments, *streams, "-p", "data.on_error=skip")[1]
+
+
+def test_a_clip_that_cannot_be_re_encoded_is_left_out_on_request(moclip_data, arguments, tmp_path: Path) -> None:
+    """It can be read, but what is made of it cannot be put in its place."""
+    path = tmp_path / "UCF-101" / "Hammering" / "v_Hammering_g02_c01.avi"
+    blocked = reencoded_dir(settings_of(arguments)) / "Hammering" / "v_Hammering_g02_c01.m4v"
+    (blocked / "folder").mkdir(parents=True)
+    code, _, err = moclip_data("prepare", *arguments)
+    assert code == 2 and "1 of 6 clips failed" in err and str(path) in err and "data.on_error=skip" in err
+    skip = ["prepare", *arguments, "-p", "data.on_error=skip"]
+    code, out, err = moclip_data(*skip)
+    assert code == 0 and "3 training" in out and "1 of 6 clips left out (unreadable), re-encoded" in out, err
+    (report,) = (tmp_path / "home").rglob("unreadable.txt")
+    assert report.read_text().startswith(f"{path}: IsADirectoryError: ") and report.read_text().count("\n") == 1
+    shutil.rmtree(blocked)
+    whole = moclip_data(*skip)[1]
+    assert "4 training" in whole and "left out" not in whole and not report.exists(), "mended"
+    assert moclip_data("prepare", *arguments)[1] == whole
+
+
+def test_generated_clips_may_be_left_out_too(moclip_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path))
+    small = ["prepare", "--profile", "smoke", "--workers", "1", "-p", "data.designs={mixed: {train: 1, test: 1}}"]
+    whole = moclip_data(*small)[1]
+    clip = sorted((tmp_path / "data" / "moving_photos").rglob("*_g02_*.mp4"))[0]
+    clip.write_bytes(clip.read_bytes()[:600])
+    code, out, err = moclip_data(*small, "-p", "data.on_error=skip")
+    assert code == 0 and "1 of " in out and "left out (unreadable)" in out, err
+    clip.unlink()
+    assert moclip_data(*small, "-p", "data.on_error=skip")[1] == whole, "made again"
 
 
 def test_every_table_says_how_many_clips_were_left_out(arguments, bad, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from moclip.datasets import facts
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.datasets.facts import facts_of, read_facts
 from moclip.datasets.verify import MISSING, UNLISTED, UNREADABLE, summary, verify
-from moclip.loading import MotionClips, motion_path
+from moclip.loading import MotionClips, content_path
 from moclip.paths import sha256_file
 from moclip.sections import MV
 from moclip.transforms import InputScale
@@ -85,7 +85,7 @@ def test_saturated_is_what_the_loader_counts(tmp_path: Path) -> None:
     halves = zip(moving(12, step=2), moving(12, step=5), strict=True)
     encode([np.concatenate([slow[:48], fast[:48]]) for slow, fast in halves], film, fps=10)
     clip = Clip(film, 0, "A", "g", "film")
-    store_motion(film, motion_path(tmp_path, clip))
+    store_motion(film, content_path(tmp_path, sha256_file(clip.path)))
     settings = MV(backbone="", lr=1, batch_size=1)
     for scale in (InputScale("pixels", 3.0), InputScale("equivalent", 3.0)):
         loader = MotionClips([clip], tmp_path, scale, "raw", settings, False)

@@ -13,8 +13,8 @@ from moclip.datasets.base import VideoDataset, words
 from moclip.datasets.prepare import datasets_of
 from moclip.datasets.video_folder import EXTENSIONS, VideoFolder, VideoFolderError
 from moclip.errors import MoclipError
-from moclip.loading import MotionClips, motion_path
-from moclip.paths import data_dir
+from moclip.loading import MotionClips, content_path
+from moclip.paths import data_dir, sha256_file
 from moclip.sections import ConfigError
 from moclip.video import encode, probe
 from moclip.video.store import store_motion
@@ -340,7 +340,7 @@ def test_reencoded_one_way_whatever_they_were(tmp_path, monkeypatch):
     # In equivalent units clips of all sizes and rates make one input.
     config = load_config("folder", {"mv.views": 3})
     for clip in data.clips:
-        store_motion(clip.path, motion_path(tmp_path / "store", clip))
+        store_motion(clip.path, content_path(tmp_path / "store", sha256_file(clip.path)))
     clips = MotionClips.from_config(data.clips, tmp_path / "store", config, data.horizontal_flip)
     rates = [clips.factor(index) * clips.motion(index).scale for index in range(len(data.clips))]
     assert rates == pytest.approx([infos[clip.name].fps / 25 for clip in data.clips])
