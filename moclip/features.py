@@ -1,10 +1,8 @@
 """Features computed once and kept: motion of clips, appearance of one frame, motion features of a trained network."""
 
-import copy
 import hashlib
 import json
 import logging
-import math
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -13,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from moclip.artefacts import load_tensors, save_tensors
 from moclip.chunks import add_rows, read_rows
 from moclip.datasets.base import REMEDY, Clip
 from moclip.fingerprints import fingerprints, hash_files
-from moclip.loading import MotionClips, content_path, shuffled
+from moclip.loading import MotionClips, content_path
 from moclip.models.encoders import Encoder, Preprocess
 from moclip.models.encoders.base import class_embeddings
 from moclip.models.mv_tsn import MVTSN
@@ -30,8 +28,6 @@ from moclip.progress import track
 from moclip.sampling import appearance_frames
 from moclip.video import VideoError, probe, read_frames
 from moclip.video.store import is_stored, store_motion
-
-Draws = Callable[[int], Tensor]  # epoch -> motion features of the training clips (N, M), averaged over segments
 
 APPEARANCE = 2  # raised when the same encoder and frame policy would give other features
 TEXTS = 1  # the same of class embeddings
@@ -215,108 +211,3 @@ def motion_features(
         batch = {key: value.to(device) for key, value in clips.centre_views(indices, views, crops).items()}
         parts.append(model.features(clips.to_input(batch)).float().cpu())
     return torch.cat(parts)
-
-
-def cached_draws(pool: Tensor, segments: int, seed: int) -> Draws:
-    """Motion features an epoch from a fixed pool of views (``train_features: cached``).
-
-    A frozen network gives a view the same feature every time, so drawing from a pool of views differs from the paper's
-    drawing of segments in two points only: the pool is finite, and its crops are the centre ones.
-
-    Parameters
-    ----------
-    pool : (N, V, M), views in temporal order.
-    segments : S; the views are cut into S parts, one view is drawn from each.
-    """
-    if segments > pool.shape[1]:
-        raise ValueError(f"{segments} segments cannot be drawn from {pool.shape[1]} views: raise fusion.train_views")
-    parts = torch.arange(pool.shape[1]).tensor_split(segments)
-
-    def draw(epoch: int) -> Tensor:
-        rng = np.random.default_rng([seed, epoch])
-        columns = np.stack([part.numpy()[rng.integers(len(part), size=len(pool))] for part in parts], axis=1)  # (N, S)
-        rows = np.arange(len(pool))[:, None]
-        return pool[rows, columns].mean(dim=1)
-
-    return draw
-
-
-def permuted(features: Tensor, seed: int) -> Tensor:
-    """The same features, dealt to other clips at random: a control that keeps the head's size and loses the motion."""
-    return features[torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))]
-
-
-def permuted_draws(draws: Draws, seed: int) -> Draws:
-    """Draws whose features are dealt to other clips; the same dealing in every epoch."""
-    return lambda epoch: permuted(draws(epoch), seed)
-
-
-def fresh_draws(
-    model: MVTSN,
-    clips: MotionClips,
-    seed: int,
-    device: torch.device | str,
-    batch_size: int,
-) -> Draws:
-    """Motion features an epoch from newly drawn segments and crops (``train_features: drawn``, the paper's way).
-
-    Other draws than those on which the network was trained, and others for every ``seed``.
-    """
-    model = model.to(device).eval()
-    batches = np.array_split(np.arange(len(clips)), math.ceil(len(clips) / batch_size))
-    return lambda epoch: _drawn(model, clips, (epoch, seed), batches, device)
-
-
-@torch.no_grad()
-def _drawn(
-    model: MVTSN,
-    clips: MotionClips,
-    which: tuple[int, int],
-    batches: Sequence[np.ndarray],
-    device: torch.device | str,
-) -> Tensor:
-    """Features of the segments that (epoch, seed) draws, batch by batch: (N, M) in the clips' order."""
-    epoch, seed = which
-    rows = torch.empty(len(clips), model.feature_dim)
-    for part in batches:
-        samples = [clips[epoch, int(index), 1 + seed] for index in part]
-        batch = {key: value.to(device) for key, value in torch.utils.data.default_collate(samples).items()}
-        rows[part] = model.features(clips.to_input(batch)).mean(dim=1).cpu()
-    return rows
-
-
-class DriftingDraws:
-    """`fresh_draws` with the published code's fault (``statistics: drifting``).
-
-    Its ``model.train()`` reaches the frozen network too, so that BatchNorm normalises by the statistics of the batch
-    and goes on learning them (no weight changes). Batches are those of `training.fit_head`, so that this is what one
-    loop over head and network does. Epochs are drawn in order and kept, with the statistics that each one left.
-    """
-
-    def __init__(
-        self, model: MVTSN, clips: MotionClips, seed: int, device: torch.device | str, batch_size: int
-    ) -> None:
-        self.model = copy.deepcopy(model).to(device)
-        self.settings = clips, seed, device, batch_size
-        self.rows: list[Tensor] = []
-        self.buffers: list[dict[str, Tensor]] = []
-
-    def __call__(self, epoch: int) -> Tensor:
-        """Motion features of the training clips in an epoch: (N, M)."""
-        clips, seed, device, batch_size = self.settings
-        while len(self.rows) <= epoch:
-            now = len(self.rows)
-            if now:
-                self.network_at(now - 1)
-            for module in self.model.modules():
-                module.train(isinstance(module, nn.BatchNorm2d))
-            batches = shuffled(len(clips), batch_size, seed, now)
-            self.rows.append(_drawn(self.model, clips, (now, seed), batches, device))
-            self.buffers.append({name: buffer.clone() for name, buffer in self.model.named_buffers()})
-        return self.rows[epoch]
-
-    def network_at(self, epoch: int) -> MVTSN:
-        """The network with the statistics that it had after an epoch, in evaluation mode; valid until the next call."""
-        self(epoch)
-        self.model.load_state_dict(self.buffers[epoch], strict=False)
-        return self.model.eval()

@@ -3,6 +3,7 @@
 Batches carry small int16 grids; they become pixel fields on the device that trains.
 """
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,12 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         """With the configuration's units, field and sampling."""
         scale = InputScale(config.motion.units, config.motion.bound)
         return cls(clips, store, scale, config.motion.field, config.mv, flips)
+
+    def under(self, settings: MV) -> "MotionClips":
+        """The same clips, shown in another way; nothing is loaded again."""
+        other = copy.copy(self)
+        other.settings = settings
+        return other
 
     def __len__(self) -> int:
         return len(self.clips)

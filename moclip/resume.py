@@ -29,13 +29,17 @@ CODE = (
 PAUSE = 1.0  # seconds between two states at least: an epoch shorter than this is cheaper to repeat than to keep
 
 README = """\
-One training, {system}, epoch by epoch.
+{system}: one training, epoch by epoch.
 
 settings.json      what the weights depend on: settings, first weights, clips, code, versions
 log.csv            a row an epoch: learning rate, loss and accuracy of the training batches, score where one selects
 resume.ckpt        weights, optimizer and random state after the last epoch; only while the training is unfinished
 last.safetensors   weights after the last epoch
 best.safetensors   weights of the epoch with the highest score; only where an epoch is selected
+
+A folder draws-... has what heads are trained on, and network statistics where these drift, a file an epoch, instead:
+features-*         motion features; only until all heads of the seed are trained
+statistics-*       BatchNorm's means and variances after the epoch
 
 Go on after a kill: the same command again. With the same settings.json it continues where resume.ckpt ends and gives
 the same weights; a finished training is not repeated. With any other it starts anew, and what was here is moved to
@@ -60,15 +64,27 @@ class TrainingFolder:
         self.path, self._kept_at = path, -math.inf
         self.settings = {**settings, **provenance()}
 
+    def begin(self) -> None:
+        """See to it that nothing is here that other settings made; a training, finished or not, is moved aside."""
+        if (self.path / "settings.json").is_file():
+            changed = differences(load_json(self.path / "settings.json"), self.settings)
+            if not changed:
+                return
+            log.warning("%s: trained with other settings (%s); the training starts anew", self.path, ", ".join(changed))
+        if any(self.path.rglob("resume.ckpt")) or any(self.path.rglob("last.safetensors")):
+            aside = self.path.parent / "set-aside" / self.path.name
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            self.path.rename(aside)
+            log.warning("%s: the training that was here is in %s", self.path, aside)
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.mkdir(parents=True)
+        (self.path / "README.txt").write_text(README.format(system=self.path.name))
+        save_json(self.path / "settings.json", self.settings)
+
     def find(self) -> State | None:
         """The state to go on from: of the last epoch that was kept, or of the end. None: nothing, or other settings."""
-        if not (self.path / "settings.json").is_file():
-            self._begin()
-            return None
-        if changed := differences(load_json(self.path / "settings.json"), self.settings):
-            log.warning("%s: trained with other settings (%s); the training starts anew", self.path, ", ".join(changed))
-            self._begin()
-            return None
+        self.begin()
         if (self.path / "last.safetensors").is_file():
             log.warning("%s: trained already with these settings; its weights are used", self.path)
             best = self.path / "best.safetensors"
@@ -102,19 +118,6 @@ class TrainingFolder:
                 with atomic_path(self.path / f"{name}.safetensors") as temporary:
                     save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, temporary)
         (self.path / "resume.ckpt").unlink(missing_ok=True)
-
-    def _begin(self) -> None:
-        """An empty folder that says what it is; a training that was there, finished or not, is moved aside."""
-        if any(self.path.rglob("resume.ckpt")) or any(self.path.rglob("last.safetensors")):
-            aside = self.path.parent / "set-aside" / self.path.name
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            self.path.rename(aside)
-            log.warning("%s: the training that was here is in %s", self.path, aside)
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.path.mkdir(parents=True)
-        (self.path / "README.txt").write_text(README.format(system=self.path.name))
-        save_json(self.path / "settings.json", self.settings)
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from lightning.fabric import Fabric, seed_everything
 from torch import Tensor, nn
 
 from moclip.datasets.base import Clip, VideoDataset
-from moclip.fingerprints import fingerprints
+from moclip.draws import Draws
 from moclip.loading import MotionClips, shuffled, training_loader
 from moclip.loop import (
     ONE_PROCESS,
@@ -100,7 +100,7 @@ def fit_mv(
             len(loader),
             settings.epochs,
             rate,
-            " ".join(["motion network", part]).strip(),
+            f"motion network {part}".strip(),
             stop=stop,
             accumulate=training.accumulate,
             score=(lambda _: accuracy(fabric, model, held_out, settings)) if scored and held_out else None,
@@ -164,8 +164,11 @@ def _dependencies(
     model: MVTSN, clips: MotionClips, held_out: MotionClips | None, settings: MV, training: Training
 ) -> dict[str, Any]:
     """What the weights depend on, but for the code; not the number of processes, which may change on the way."""
-    hashes = fingerprints([clip.path for part in (clips, held_out) if part for clip in part.clips])
-    named = [[(clip.name, clip.label, hashes[clip.path]) for clip in part.clips] for part in (clips, held_out) if part]
+    named = [
+        [(clip.name, clip.label, path.stem) for clip, path in zip(part.clips, part.paths, strict=True)]
+        for part in (clips, held_out)
+        if part
+    ]
     return {
         "first weights": state_hash(model),
         "clips": digest_of(named),
@@ -179,14 +182,14 @@ def _dependencies(
 def fit_head(
     head: FusionHead,
     appearance: Tensor,
-    motion: Callable[[int], Tensor],
+    motion: Draws,
     labels: Tensor,
     settings: Fusion,
     seed: int,
     device: str = "auto",
-    held_out: tuple[Tensor, Tensor | Callable[[int], Tensor], Tensor] | None = None,
+    held_out: tuple[Tensor, Draws, Tensor] | None = None,
     folder: Path | None = None,
-    source: str = "",
+    source: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Train a head on the features of two frozen encoders: AdamW (paper, section III-A).
 
@@ -198,10 +201,9 @@ def fit_head(
     appearance : (N, A).
     motion : epoch -> (N, M), averaged over the segments of that epoch.
     labels : (N,).
-    held_out : (K, A), (K, M) or epoch -> (K, M), (K,) of the clips that choose the epoch, where ``settings.select``
-        asks for some.
+    held_out : (K, A), epoch -> (K, M), (K,) of the clips that choose the epoch, where ``settings.select`` asks for it.
     folder : where to keep the state after each epoch; a training that was killed there goes on.
-    source : says which motion features all these are, for the folder: the network's `state_hash`, how clips are shown.
+    source : says which motion features all these are, for the folder: `moclip.draws.FreshDraws.settings`.
     """
     check_held_out(settings.select, held_out)
     fabric = make_fabric(device)
@@ -246,9 +248,8 @@ def _head_accuracy(
     head: FusionHead,
     epoch: int,
     appearance: Tensor,
-    motion: Tensor | Callable[[int], Tensor],
+    motion: Draws,
     labels: Tensor,
 ) -> float:
-    motion = motion(epoch) if callable(motion) else motion
-    scores = head.eval()(*fabric.to_device((appearance, motion))).cpu()
+    scores = head.eval()(*fabric.to_device((appearance, motion(epoch)))).cpu()
     return (scores.argmax(dim=1) == labels).float().mean().item()

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -16,18 +15,7 @@ from PIL import Image
 
 from moclip import features
 from moclip.artefacts import load_tensors
-from moclip.features import (
-    DriftingDraws,
-    appearance_features,
-    cached_draws,
-    class_features,
-    extract_motion,
-    fresh_draws,
-    motion_features,
-    permuted,
-    permuted_draws,
-    seen_frames,
-)
+from moclip.features import appearance_features, class_features, extract_motion, motion_features, seen_frames
 from moclip.fingerprints import fingerprints
 from moclip.loading import MotionClips, content_path
 from moclip.models import create_model
@@ -36,8 +24,6 @@ from moclip.models.encoders.base import Encoder, class_embeddings
 from moclip.parallel import ClipsError
 from moclip.paths import sha256_file
 from moclip.sampling import appearance_frames
-from moclip.sections import Fusion
-from moclip.training import fit_head
 from moclip.video import frames as frames_module
 from moclip.video import load_motion, read_frames, read_motion
 from moclip.video.store import VERSION
@@ -436,14 +422,11 @@ def test_features_of_a_clip_are_those_of_its_views(network, clips):
     torch.testing.assert_close(motion_features(network, clips, 3, views_a_batch=1), computed, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("how", ["motion_features", "fresh_draws"])
-def test_the_network_is_frozen(network, clips, how):
+def test_the_network_is_frozen(network, clips):
     network.train()  # as training left it
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert any("running_mean" in name for name in before) and any("num_batches_tracked" in name for name in before)
-    result = (
-        motion_features(network, clips, 2) if how == "motion_features" else fresh_draws(network, clips, 0, "cpu", 4)(0)
-    )
+    result = motion_features(network, clips, 2)
     after = network.state_dict()
     assert before.keys() == after.keys()
     changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
@@ -451,140 +434,8 @@ def test_the_network_is_frozen(network, clips, how):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("statistics", ["frozen", "drifting"])
-def test_what_the_training_of_the_head_does_to_the_network(network, clips, statistics):
-    """Every parameter and buffer, before and after: frozen, not a bit; drifting, BatchNorm's statistics and no more."""
-    network = deepcopy(network).train()
-    state = [*network.named_parameters(), *network.named_buffers()]
-    before = {name: tensor.detach().clone() for name, tensor in state}
-    assert before.keys() == network.state_dict().keys()
-    if statistics == "drifting":
-        draws = DriftingDraws(network, clips, 0, "cpu", 4)
-    else:
-        draws = fresh_draws(network, clips, 0, "cpu", 4)
-    head = create_model("fusion", num_classes=4, appearance_dim=3, motion_dim=network.feature_dim, hidden=8)
-    labels = torch.from_numpy(clips.labels)
-    fit_head(head, torch.randn(len(clips), 3), draws, labels, Fusion(epochs=2, batch_size=4), seed=0, device="cpu")
-    assert all(torch.equal(tensor, before[name]) for name, tensor in state), "the user's own network"
-    if statistics == "drifting":
-        network = draws.network_at(1)
-        state = [*network.named_parameters(), *network.named_buffers()]
-    changed = {name for name, tensor in state if not torch.equal(tensor, before[name])}
-    kinds = [name for name, module in network.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    assert len(kinds) > 40
-    learned = {f"{name}.{each}" for name in kinds for each in ("running_mean", "running_var", "num_batches_tracked")}
-    assert changed == (learned if statistics == "drifting" else set())
-    assert all(parameter.grad is None for parameter in network.parameters()) and not network.training
-    if statistics == "drifting":
-        assert network.data_bn.num_batches_tracked - before["data_bn.num_batches_tracked"] == 4, "2 epochs of 2 batches"
-
-
-def test_drifting_is_the_published_code_s_single_loop(network, clips):
-    """Its loop: ``train()`` on everything, batch after batch through the network and into the head."""
-    theirs = deepcopy(network).train()
-    draws = DriftingDraws(network, clips, 5, "cpu", 4)
-    draws(2)  # further than what is looked at
-    for epoch in (0, 1):
-        drawn = draws(epoch)
-        order = np.random.default_rng([5, epoch]).permutation(len(clips))  # the head's batches: training.fit_head
-        with torch.no_grad():
-            for part in np.array_split(order, 2):
-                batch = torch.utils.data.default_collate([clips[epoch, int(index), 6] for index in part])
-                expected = theirs.features(clips.to_input(batch)).mean(dim=1)
-                torch.testing.assert_close(drawn[part], expected, atol=1e-4, rtol=1e-3)
-        ours = draws.network_at(epoch)
-        assert not ours.training
-        for (name, one), two in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
-            torch.testing.assert_close(one, two, msg=name)
-    frozen = fresh_draws(deepcopy(network), clips, 5, "cpu", 4)(1)
-    assert not torch.allclose(frozen, drawn, atol=1e-2), "features of another kind"
-
-
-def test_the_head_is_trained_on_the_batches_that_drifted(network, clips):
-    """What `drifting` rests on: `fit_head` cuts an epoch as `DriftingDraws` does."""
-    seen = []
-    head = create_model("fusion", num_classes=4, appearance_dim=1, motion_dim=1, hidden=8)
-    head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1][:, 0].int().tolist()))
-    rows = torch.arange(len(clips)).float()[:, None]
-    settings = Fusion(epochs=2, batch_size=3)
-    fit_head(head, rows, lambda epoch: rows, torch.from_numpy(clips.labels), settings, seed=7, device="cpu")
-    drifted = []
-    clips.__class__ = type("Watched", (MotionClips,), {"__getitem__": lambda self, key: drifted.append(key) or sample})
-    sample = MotionClips.__getitem__(clips, (0, 0))
-    draws = DriftingDraws(network, clips, 7, "cpu", settings.batch_size)
-    draws(0), draws(1)
-    assert [index for _, index, _ in drifted] == [index for batch in seen for index in batch]
-    assert [len(batch) for batch in seen] == [3, 3, 2] * 2 and [epoch for epoch, _, _ in drifted] == [0] * 8 + [1] * 8
-
-
 def test_features_of_ten_crops(network, clips):
     computed = motion_features(network, clips, views=2, views_a_batch=40, crops=10)
     assert computed.shape == (8, 20, 1280)
     centre = motion_features(network, clips, views=2)
     torch.testing.assert_close(computed[:, 4::10], centre, atol=1e-4, rtol=1e-3)
-
-
-def test_fresh_draws_are_the_mean_over_the_drawn_segments(network, clips):
-    draw = fresh_draws(network, clips, 0, "cpu", batch_size=3)
-    drawn = draw(2)
-    assert drawn.shape == (8, 1280)
-    for index in (0, 4):
-        batch = torch.utils.data.default_collate([clips[2, index, 1]])  # 1: seed 0's stream
-        with torch.no_grad():
-            expected = network.features(clips.to_input(batch))[0].mean(dim=0)
-        torch.testing.assert_close(drawn[index], expected, atol=1e-4, rtol=1e-3)
-    assert torch.equal(draw(2), drawn)
-    assert not torch.allclose(draw(3), drawn, atol=1e-4)
-    assert not torch.allclose(fresh_draws(network, clips, 1, "cpu", 3)(2), drawn, atol=1e-4), "each seed its own"
-
-
-def test_fresh_draws_are_not_those_that_trained_the_network(clips):
-    for index in range(len(clips)):
-        trained, fresh = clips[2, index], clips[2, index, 1]
-        if not np.array_equal(trained["cells"], fresh["cells"]) or not np.array_equal(trained["box"], fresh["box"]):
-            return
-    pytest.fail("the same draws for every clip")
-
-
-@pytest.mark.parametrize(("views", "segments"), [(12, 3), (7, 3), (3, 3), (5, 1)])
-def test_cached_draws_take_one_view_of_each_part(views, segments):
-    pool = torch.eye(views).expand(20, views, views)  # a view's feature says which view it is
-    draw = cached_draws(pool, segments, seed=0)
-    parts = [set(part.tolist()) for part in np.array_split(np.arange(views), segments)]
-    seen = set()
-    for epoch in range(60):
-        for row in draw(epoch) * segments:
-            assert row.sum().item() == pytest.approx(segments)
-            chosen = row.nonzero()[:, 0].tolist()
-            assert len(chosen) == segments and all(index in part for index, part in zip(chosen, parts, strict=True))
-            seen.update(chosen)
-    assert seen == set(range(views)), "every view is drawn some time"
-
-
-def test_cached_draws_keep_clips_apart_and_follow_seed_and_epoch():
-    pool = torch.arange(6.0).view(6, 1, 1) * 100 + torch.arange(12.0).view(1, 12, 1)  # (6, 12, 1)
-    draw = cached_draws(pool, 3, seed=0)
-    assert [int(value // 100) for value in draw(0)[:, 0]] == list(range(6))
-    assert torch.equal(draw(4), cached_draws(pool, 3, seed=0)(4))
-    assert not torch.equal(draw(4), draw(5)) and not torch.equal(draw(4), cached_draws(pool, 3, seed=1)(4))
-
-
-# --- the permuted control -------------------------------------------------------------------------------------------
-
-
-def test_permuted_deals_the_same_features_to_other_clips():
-    values = torch.arange(50.0).view(50, 1).expand(50, 3)
-    dealt = permuted(values, seed=0)
-    assert sorted(dealt[:, 0].tolist()) == values[:, 0].tolist() and (dealt[:, 0] == dealt[:, 2]).all()
-    assert (dealt != values).any(dim=1).sum() > 40
-    torch.manual_seed(123)
-    assert torch.equal(permuted(values, seed=0), dealt) and not torch.equal(permuted(values, seed=1), dealt)
-    state = torch.random.get_rng_state()
-    permuted(values, seed=5)
-    assert torch.equal(torch.random.get_rng_state(), state), "the global generator is left alone"
-
-
-def test_permuted_draws_deal_alike_in_every_epoch():
-    values = torch.arange(20.0).view(20, 1)
-    draws = permuted_draws(lambda epoch: values + 100 * epoch, seed=3)
-    assert torch.equal(draws(0), permuted(values, 3)) and torch.equal(draws(5) - 500, draws(0))

@@ -115,6 +115,17 @@ def test_of_a_large_set_few_clips_are_in_memory(train, photos, store, config, mo
     assert (len(frugal.kept), len(train.kept)) == (2, 8)
 
 
+def test_the_same_clips_shown_in_another_way_are_not_loaded_again(train, photos, store, config, monkeypatch):
+    other = config.mv.model_copy(update={"resize": "squeeze", "seed": 3})
+    fresh = MotionClips.from_config(photos.train, store, config.model_copy(update={"mv": other}), train.flips)
+    monkeypatch.setattr("moclip.loading.load_motion", None)
+    shown = train.under(other)
+    for key in ((0, 1), (2, 5)):
+        one, two = shown[key], fresh[key]
+        assert all(np.array_equal(one[name], two[name]) for name in two)
+        assert not np.array_equal(train[key]["box"], one["box"])
+
+
 def test_no_flip_where_the_data_set_forbids_it(photos, store, config):
     clips = MotionClips.from_config(photos.train, store, config, flips=photos.horizontal_flip)
     assert not any(clips[epoch, index]["flip"].any() for epoch in range(8) for index in range(len(clips)))

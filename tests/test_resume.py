@@ -84,6 +84,77 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_weights_bit_for_
     assert {path.name for path in folder.iterdir()} == FILES, "what was there to go on is gone"
 
 
+HEAD = """
+import os, pickle, signal, sys
+from pathlib import Path
+import torch
+from moclip import resume
+from moclip.draws import FreshDraws
+from moclip.loading import MotionClips
+from moclip.models import create_model
+from moclip.training import fit_head
+
+resume.PAUSE = 0
+folder, last = Path(sys.argv[1]), int(sys.argv[2])
+clips, tested, network, settings = pickle.loads((folder / "given.pkl").read_bytes())
+original, drawn = MotionClips.__getitem__, []
+
+def draw(self, key):
+    drawn.append(key)
+    if len(drawn) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, key)
+
+MotionClips.__getitem__ = draw
+draws = FreshDraws(network, clips, 1, "cpu", settings.batch_size, folder / "draws", settings.statistics == "drifting")
+sizes = {"num_classes": 4, "appearance_dim": 3, "motion_dim": 1280, "hidden": 8}
+seen, labels = torch.arange(24.0).view(8, 3) % 5, torch.tensor([clip.label for clip in clips.clips])
+held_out = seen[:4], lambda epoch: draws.features_at(epoch, tested, 3), torch.tensor([0, 1, 2, 3])
+held_out = held_out if settings.select == "test" else None
+ends = []
+for name in ("fusion", "other"):
+    head, own = create_model("fusion", **sizes), {"folder": folder / name, "source": draws.settings}
+    history = fit_head(head, seen, draws, labels, settings, 1, "cpu", held_out, **own)
+    ends.append([head.state_dict(), history.to_dict("records")])
+torch.save([ends, draws.network_at(3).state_dict(), drawn], folder / "end.pt")
+"""
+
+
+@pytest.mark.parametrize(("statistics", "select"), [("frozen", "last"), ("drifting", "last"), ("drifting", "test")])
+def test_heads_killed_in_the_middle_of_an_epoch_end_with_the_same_weights(
+    photos, store, config, tmp_path, statistics, select
+):
+    """Bit for bit, and with drifting statistics the same network beside them."""
+    change = {"epochs": 4, "batch_size": 3, "lr": 0.01, "statistics": statistics, "select": select}
+    settings = config.fusion.model_copy(update=change)
+    clips, tested = (MotionClips.from_config(part, store, config, False) for part in (photos.train, photos.test))
+    torch.manual_seed(0)
+    network = create_model("mv_tsn", num_classes=4, backbone=config.mv.backbone, pretrained=False)
+    root = Path(__file__).parents[1]
+
+    def run(folder, last):
+        folder.mkdir(exist_ok=True)
+        (folder / "given.pkl").write_bytes(pickle.dumps((clips, tested, network, settings)))
+        command = [sys.executable, "-c", HEAD, str(folder), str(last)]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+    done = run(tmp_path / "whole", -1)
+    assert done.returncode == 0, done.stderr
+    expected, after, drawn = torch.load(tmp_path / "whole" / "end.pt")
+    assert len(drawn) == 4 * 8, "the second head sees what was drawn for the first"
+
+    assert run(tmp_path / "killed", 2 * 8 + 4).returncode == -signal.SIGKILL  # in the third epoch
+    assert len(pd.read_csv(tmp_path / "killed" / "fusion" / "log.csv")) == 2
+    done = run(tmp_path / "killed", -1)
+    assert done.returncode == 0 and "goes on after epoch 2" in done.stderr, done.stderr
+    ends, now, drawn = torch.load(tmp_path / "killed" / "end.pt")
+    assert {epoch for epoch, *_ in drawn} == {2, 3}, "what was drawn is not drawn again"
+    assert same(now, after) and same(now, network.state_dict()) == (statistics == "frozen")
+    for (weights, log), (head, history) in zip(ends, expected, strict=True):
+        assert same(weights, head) and log == history
+    assert ("score" in log[0]) == (select == "test")
+
+
 # --- the folder, on a small network with dropout and BatchNorm --------------------------------------------------------
 
 
@@ -202,7 +273,7 @@ def test_a_head_goes_on_too_and_knows_whose_features_it_was_given(tmp_path, conf
     settings = config.fusion.model_copy(update={"epochs": 5, "lr": 0.01})
     points, labels = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
 
-    def run(folder=None, source="network a", stop=None, seed=0):
+    def run(folder=None, network="a", stop=None, seed=0):
         asked = []
 
         def motion(epoch):
@@ -212,7 +283,7 @@ def test_a_head_goes_on_too_and_knows_whose_features_it_was_given(tmp_path, conf
             return points[:, 3:] + epoch
 
         head = create_model("fusion", num_classes=2, appearance_dim=3, motion_dim=3, hidden=16)
-        fit_head(head, points[:, :3], motion, labels, settings, seed, "cpu", folder=folder, source=source)
+        fit_head(head, points[:, :3], motion, labels, settings, seed, "cpu", folder=folder, source={"network": network})
         return head.state_dict(), asked
 
     expected, _ = run()
@@ -221,5 +292,5 @@ def test_a_head_goes_on_too_and_knows_whose_features_it_was_given(tmp_path, conf
     weights, asked = run(tmp_path / "h")
     assert same(weights, expected) and asked == [3, 4]
     assert run(tmp_path / "h")[1] == []
-    assert run(tmp_path / "h", source="network b")[1] == list(range(5))
-    assert run(tmp_path / "h", source="network b", seed=1)[1] == list(range(5))
+    assert run(tmp_path / "h", network="b")[1] == list(range(5))
+    assert run(tmp_path / "h", network="b", seed=1)[1] == list(range(5))

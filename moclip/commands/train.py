@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
     from moclip.datasets.base import VideoDataset
-    from moclip.loading import MotionClips
 
 
 def train(
@@ -64,13 +63,18 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
 
     from moclip import evaluation, training
     from moclip.artefacts import save_csv
+    from moclip.loading import MotionClips
     from moclip.models.mv_tsn import MVTSN
 
     run, name = run_dir(config.run), f"mv_tsn-{dataset.name}-seed{config.mv.seed}"
+    folder = run / "training" / name
     if fresh and fabric.is_global_zero:
-        shutil.rmtree(run / "training" / name, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     fabric.barrier()
-    clips, held_out = _clips(config, dataset)
+    loaded = cache_dir() / "motion", config, dataset.horizontal_flip
+    fitted, chooses = training.splits(dataset, config, config.mv.select)
+    clips = MotionClips.from_config(fitted, *loaded)
+    held_out = MotionClips.from_config(chooses, *loaded) if chooses else None
     arguments: dict[str, Any] = {
         "num_classes": len(dataset.classes),
         "backbone": config.mv.backbone,
@@ -78,7 +82,6 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
     }
     torch.manual_seed(config.mv.seed)  # the classifier's first weights
     network = MVTSN(**arguments)
-    folder = run / "training" / name
     history = training.fit_mv(network, clips, config.mv, config.device, config.training, held_out, folder)
     if fabric.is_global_zero:
         save_csv(run / "history" / f"{name}.csv", history)
@@ -86,16 +89,3 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
         evaluation.save_checkpoint(path, network, "mv_tsn", arguments, config, dataset, config.mv.seed)
         accuracy = 100 * history["accuracy"].iloc[-1]
         typer.echo(f"{dataset.name}: {len(history)} epochs, {accuracy:.1f} % of the last training batches; {path}")
-
-
-def _clips(config: Config, dataset: "VideoDataset") -> tuple["MotionClips", "MotionClips | None"]:
-    """Clips to train on, and those that choose the epoch."""
-    from moclip import training
-    from moclip.loading import MotionClips
-
-    fitted, chooses = (
-        MotionClips.from_config(part, cache_dir() / "motion", config, dataset.horizontal_flip) if part else None
-        for part in training.splits(dataset, config, config.mv.select)
-    )
-    assert fitted is not None
-    return fitted, chooses
