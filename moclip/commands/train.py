@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
     from moclip.datasets.base import VideoDataset
-    from moclip.loading import MotionClips
 
 
 def train(
     profile: Profile = "quick",
     param: Override = None,
     devices: Annotated[
-        int | None, typer.Option(min=1, help="GPUs, or processes of a CPU, that share each batch (training.devices).")
+        int | None,
+        typer.Option(min=1, metavar="N", help="GPUs, or processes of a CPU, that share each batch (training.devices)."),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Start anew; or go on where a training was killed.")
     ] = False,
 ) -> None:
-    """Train the motion network of a profile outside its notebook, on several devices if asked.
+    """Train a profile's motion network outside its notebook.
 
     Example: moclip train --profile ucf101 --devices 4 -p data.root=/data/UCF-101 -p data.annotation_path=/data/lists
 
@@ -64,13 +64,18 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
 
     from moclip import evaluation, training
     from moclip.artefacts import save_csv
+    from moclip.loading import MotionClips
     from moclip.models.mv_tsn import MVTSN
 
     run, name = run_dir(config.run), f"mv_tsn-{dataset.name}-seed{config.mv.seed}"
     if fresh and fabric.is_global_zero:
         shutil.rmtree(run / "training" / name, ignore_errors=True)
     fabric.barrier()
-    clips, held_out = _clips(config, dataset)
+    clips, held_out = (  # the second choose the epoch
+        MotionClips.from_config(part, cache_dir() / "motion", config, dataset.horizontal_flip) if part else None
+        for part in training.splits(dataset, config, config.mv.select)
+    )
+    assert clips is not None
     arguments: dict[str, Any] = {
         "num_classes": len(dataset.classes),
         "backbone": config.mv.backbone,
@@ -86,16 +91,3 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
         evaluation.save_checkpoint(path, network, "mv_tsn", arguments, config, dataset, config.mv.seed)
         accuracy = 100 * history["accuracy"].iloc[-1]
         typer.echo(f"{dataset.name}: {len(history)} epochs, {accuracy:.1f} % of the last training batches; {path}")
-
-
-def _clips(config: Config, dataset: "VideoDataset") -> tuple["MotionClips", "MotionClips | None"]:
-    """Clips to train on, and those that choose the epoch."""
-    from moclip import training
-    from moclip.loading import MotionClips
-
-    fitted, chooses = (
-        MotionClips.from_config(part, cache_dir() / "motion", config, dataset.horizontal_flip) if part else None
-        for part in training.splits(dataset, config, config.mv.select)
-    )
-    assert fitted is not None
-    return fitted, chooses
