@@ -4,20 +4,38 @@ Nothing here imports torch: `moclip.report` reads these files alone.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.special import softmax
 
+from moclip.errors import MoclipError
 from moclip.paths import atomic_path
 
 FACTS = ("dataset", "protocol", "views", "n_train", "data")  # header entries that stand in every row too
 TOP = 5  # predictions list this many classes a clip
+# Columns of names, which stay text: a class may be called "NA", "007" or "True".
+NAMES = ("dataset", "video", "group", "class_name", "pred", *(f"top{rank + 1}" for rank in range(TOP)))
+
+
+class ArtefactError(MoclipError, ValueError):
+    """A file that cannot be read; the message names it and says how to make it again."""
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ArtefactError(
+            f"{path} is damaged ({error}); remove it, then run again what makes it (`moclip reproduce`, for a run)"
+        ) from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
@@ -36,10 +54,12 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     ------
     FileNotFoundError
         The message says which step makes the file.
+    ArtefactError
+        It is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there yet; an earlier notebook makes it: run `moclip reproduce`")
-    with safe_open(path, framework="numpy") as file:
+    with _reading(path), safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["header"])
         return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a dict
 
@@ -51,8 +71,9 @@ def save_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Read what `save_json` wrote."""
-    return json.loads(path.read_text())  # type: ignore[no-any-return]
+    """Read what `save_json` wrote; `ArtefactError` where it is damaged."""
+    with _reading(path):
+        return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 
 def save_csv(path: Path, table: pd.DataFrame) -> None:
@@ -83,8 +104,13 @@ def save_predictions(
     header : what made them: dataset, data (a sentence), protocol, n_train, views, and more where it helps.
     """
     scores = np.asarray(scores, np.float32)
-    if scores.shape != (len(names), len(classes)) or not np.isfinite(scores).all():
+    if scores.shape != (len(names), len(classes)):
         raise ValueError(f"{system}: scores of shape {scores.shape} for {len(names)} clips and {len(classes)} classes")
+    if lost := int((~np.isfinite(scores).all(axis=1)).sum()):
+        raise ValueError(
+            f"{system}, seed {seed}: scores of {lost} of {len(names)} clips are NaN or infinite; a training that "
+            "diverged does this: lower its learning rate (mv.lr, fusion.lr)"
+        )
     probabilities = softmax(scores, axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]  # (N, 5)
     rows = pd.DataFrame({"video": names, "group": groups, "class_name": targets})
@@ -110,12 +136,18 @@ def forget_predictions(folder: Path, system: str) -> None:
 def load_predictions(folder: Path, datasets: Sequence[str]) -> pd.DataFrame:
     """All predictions on ``datasets`` under ``folder``, one row a clip, system, seed and data set.
 
-    Columns are those of `save_predictions`, and ``correct`` (bool).
+    Columns are those of `read_predictions`.
     """
     files = [path for dataset in datasets for path in sorted((folder / dataset).glob("[!.]*.csv"))]
     if not files:
         raise FileNotFoundError(f"no predictions under {folder}; run the notebooks before this one: `moclip reproduce`")
-    rows = pd.concat([pd.read_csv(file, keep_default_na=False) for file in files], ignore_index=True)  # "NA" is a name
+    return pd.concat([read_predictions(file) for file in files], ignore_index=True)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """One CSV of `save_predictions`, and ``correct`` (bool)."""
+    with _reading(path):
+        rows = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(NAMES, str))
     rows["correct"] = rows["pred"] == rows["class_name"]
     return rows
 

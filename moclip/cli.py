@@ -1,7 +1,7 @@
 """The ``moclip`` command. Heavy imports are inside the commands, so that ``moclip --help`` answers at once."""
 
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ from moclip.errors import MoclipError
 from moclip.sections import ConfigError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-_GO_ON = "interrupted; the same command goes on where it stopped"
 
 app = typer.Typer(
     name="moclip",
@@ -48,9 +47,11 @@ def _options(
 
 @app.command()
 def doctor() -> None:
-    """Check this machine: Python, packages, device, weights, disk, codecs; every problem comes with its remedy.
+    """Check this machine; every problem comes with its remedy.
 
     Example: moclip doctor
+
+    It looks at Python, packages, device, weights, disk and codecs.
     """
     from moclip.doctor import findings
 
@@ -69,7 +70,9 @@ def reproduce(
     profile: Profile = "quick",
     param: Override = None,
     only: Annotated[str | None, typer.Option(metavar="03,04", help="Run only the notebooks that begin so.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run also what is up to date.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run also what is up to date, and train again: kept trainings are removed.")
+    ] = False,
     no_publish: Annotated[bool, typer.Option("--no-publish", help="Leave figures/ as it is.")] = False,
     list_: Annotated[
         bool, typer.Option("--list", help="Show the notebooks, their state and why; run nothing.")
@@ -81,28 +84,35 @@ def reproduce(
         str | None, typer.Option(metavar="tcp://HOST:PORT", help="Dask scheduler whose workers read (data.scheduler).")
     ] = None,
 ) -> None:
-    """Run the notebooks in order and publish every table and figure; what is up to date is skipped.
+    """Run the notebooks in order, then publish tables and figures.
 
     Example: moclip reproduce --profile ucf101 -p data.root=/data/UCF-101 -p data.annotation_path=/data/ucfTrainTestlist
 
-    Executed copies are left in runs/<run>/notebooks; after a failure the same command goes on where it stopped.
+    What is up to date is skipped. Executed copies are left in runs/<run>/notebooks; after a failure the same command
+    goes on where it stopped.
     """
     from moclip.reproduce import run as runner
+    from moclip.reproduce.display import brief
 
     reading = {name: value for name, value in (("workers", workers), ("scheduler", scheduler)) if value is not None}
     overrides = merge(overrides_of(param), {"data": reading} if reading else {})
-    if list_:
-        for line in _states(profile, overrides):
-            typer.echo(line)
-    else:
+    if not list_:
         runner.reproduce(profile, overrides, only=only, force=force, publish=not no_publish)
+        return
+    job = runner.plan(profile, overrides)
+    width = max(len(stage.name) for stage in job.stages)
+    for stage, now in zip(job.stages, job.states().values(), strict=True):
+        state = f"to run: {brief(now.reasons)}" if now.reasons else "up to date"
+        typer.echo(f"{stage.name:{width}}  {state}  ({stage.title})")
 
 
 @app.command()
 def figures(profile: Profile = "quick", param: Override = None) -> None:
-    """Publish the tables and figures of a finished run to figures/<run>; nothing is computed.
+    """Publish a run's tables and figures as they are.
 
     Example: moclip figures --profile quick
+
+    They are copied from runs/<run> to figures/<run>; nothing is computed.
     """
     from moclip import paths
     from moclip.reproduce.publish import publish
@@ -118,9 +128,11 @@ def seeds(
     param: Override = None,
     numbers: Annotated[str, typer.Option("--seeds", metavar="0,1,2", help="Seeds of the motion network.")] = "0,1,2",
 ) -> None:
-    """Repeat the results for several seeds of the motion network: figures/<run>/motion_seeds.csv and its summary.
+    """Repeat the results for several seeds of the motion network.
 
     Example: moclip seeds --profile quick --seeds 0,1,2
+
+    Makes figures/<run>/motion_seeds.csv and motion_seeds_summary.csv; each other seed is a run of its own.
     """
     from moclip.reproduce import run as runner
 
@@ -133,9 +145,11 @@ def folds(
     param: Override = None,
     numbers: Annotated[str, typer.Option("--folds", metavar="1,2,3", help="Folds of the data set.")] = "1,2,3",
 ) -> None:
-    """Repeat the results for several folds of the data: figures/<run>/folds.csv and their means, folds_summary.csv.
+    """Repeat the results for several folds of the data.
 
     Example: moclip folds --profile ucf101 -p data.root=/data/UCF-101 -p data.annotation_path=/data/ucfTrainTestlist
+
+    Makes figures/<run>/folds.csv and folds_summary.csv, their means; each other fold is a run of its own.
     """
     from moclip.reproduce import run as runner
 
@@ -149,52 +163,27 @@ def _whole_numbers(option: str, text: str) -> list[int]:
         raise ConfigError(f"{option} takes whole numbers with commas (0,1,2), not {text!r}") from None
 
 
-def _states(profile: str, overrides: dict[str, Any]) -> list[str]:
-    """A line a notebook: its name, title, and state with reasons."""
-    from moclip.reproduce.display import brief
-    from moclip.reproduce.run import plan
-
-    job = plan(profile, overrides)
-    width = max(len(stage.name) for stage in job.stages)
-    states = job.states()
-    return [
-        f"{stage.name:{width}}  {f'to run: {brief(reasons)}' if reasons else 'up to date'}  ({stage.title})"
-        for stage, reasons in ((stage, states[stage.name].reasons) for stage in job.stages)
-    ]
-
-
-def _fail(message: object, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    sys.exit(code)
-
-
 def main() -> None:
     """Entry point: what the user can mend is a message, not a traceback.
 
-    Exit codes: 0 done, 1 a notebook failed or the doctor found problems, 2 the command or the declarations are wrong,
-    130 interrupted.
+    Exit codes: 0 done; 1 a notebook failed, or doctor or verify found problems; 2 the command, a declaration or a file
+    is wrong; 130 interrupted.
     """
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        _fail(_GO_ON, _INTERRUPTED)
+        code = _INTERRUPTED
+    except (MoclipError, OSError) as error:  # OSError: a file that is not there, a full disk
+        typer.echo(f"error: {error}", err=True)
+        code = getattr(error, "exit_code", 2)
     except Exception as error:
-        _fail(error, _code(error))
-    if code == _INTERRUPTED:  # newer versions of typer turn Ctrl-C into this code without a word
-        _fail(_GO_ON, _INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _code(error: Exception) -> int:
-    """Exit code of an error that has a message for the user; any other is raised again, with its traceback."""
-    if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's, which typer brings under a name of its own
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):  # click's, which typer has under its own name
+            raise
         error.show()
-        sys.exit(error.exit_code)
-    if isinstance(error, MoclipError):
-        return error.exit_code
-    if isinstance(error, FileNotFoundError):
-        return 2
-    raise error
+        code = error.exit_code
+    if code == _INTERRUPTED:  # newer versions of typer turn Ctrl-C into this code without a word
+        typer.echo("error: interrupted; the same command goes on where it stopped", err=True)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from moclip.paths import safe_name
 from moclip.sections import Config, ConfigError, Groups, Section
 
 PROFILES = resources.files("moclip") / "profiles"
@@ -50,7 +51,7 @@ def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = No
     chosen = str(asked.get("protocol", own.get("protocol")))
     protocol = read_protocol(chosen)
     insists = protocol.pop("insists", {})
-    base = {"run": name, **merge(merge(protocol, own), insists), "protocol": chosen}
+    base = {"run": safe_name(name), **merge(merge(protocol, own), insists), "protocol": chosen}
     try:
         config = Config.model_validate({**merge(base, asked), "profile": name})
     except ValidationError as error:
@@ -108,7 +109,9 @@ def read_profile(profile: str) -> dict[str, Any]:
     if path.suffix not in {".yaml", ".yml"}:
         values = _read(PROFILES, profile)
     elif path.is_file():
-        values = yaml.safe_load(path.read_text()) or {}
+        values = _parse(path.read_text(encoding="utf-8"), profile) or {}
+        if not isinstance(values, dict):
+            raise ConfigError(f"{profile}: expected `section: {{key: value}}` lines, found {values!r}")
     else:
         raise ConfigError(f"no such profile file: {profile}")
     base = values.pop("extends", None)
@@ -143,7 +146,14 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"an override is KEY=VALUE (for instance mv.epochs=3), not {text!r}")
-    return nested({key: yaml.safe_load(value)})
+    return nested({key: _parse(value, text)})
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML, quotes may be missing: {error}") from None
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,22 +32,13 @@ class Finding:
 
 def findings() -> Iterator[Finding]:
     """Look at everything, cheap things first."""
-    yield python()
+    yield Finding(True, f"Python {platform.python_version()} ({sys.executable})")
     yield from packages()
-    yield disk()
-    yield clip_provider()
-    yield offline_weights()
-    for check in (device, codecs):
+    for check in (disk, clip_provider, offline_weights, device, codecs):
         try:
             yield check()
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # OSError: a library of theirs is not there
             yield Finding(False, f"{check.__name__}: {error}", "install the packages: make, or pip install -e .")
-
-
-def python() -> Finding:
-    """The interpreter."""
-    what = f"Python {platform.python_version()} ({sys.executable})"
-    return Finding(sys.version_info >= (3, 11), what, "" if sys.version_info >= (3, 11) else "use Python 3.11 or newer")
 
 
 def packages() -> Iterator[Finding]:

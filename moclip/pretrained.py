@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from moclip.artefacts import load_json, save_json
+from moclip.artefacts import load_json, read_predictions, save_json
 from moclip.evaluation import load_checkpoint
 
 SYSTEMS = {"mv_tsn": "mv_only", "fusion": "fusion"}  # model -> name of its predictions
@@ -38,8 +36,8 @@ def measured(run: Path, header: dict[str, Any]) -> tuple[float, int] | None:
     path = run / "predictions" / header["dataset"] / f"{SYSTEMS[header['model']]}-seed{header['seed']}.json"
     if not path.is_file() or load_json(path).get("weights") != header["weights"]:
         return None
-    rows = pd.read_csv(path.with_suffix(".csv"), keep_default_na=False)
-    return float((rows["pred"] == rows["class_name"]).mean()), len(rows)
+    rows = read_predictions(path.with_suffix(".csv"))
+    return float(rows["correct"].mean()), len(rows)
 
 
 def _card(header: dict[str, Any], accuracy: tuple[float, int] | None) -> dict[str, Any]:

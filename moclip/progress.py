@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,11 @@ def track(items: Iterable[T], description: str, total: int | None = None, unit: 
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     for count, item in enumerate(items):
-        Path(status).write_text(f"{description} {count}/{total if total is not None else '?'}")
+        _write(status, f"{description} {count}/{total if total is not None else '?'}")
         yield item
-    Path(status).write_text("")
+    _write(status, "")
+
+
+def _write(status: str, text: str) -> None:
+    with suppress(OSError):  # a full /tmp, a runner that was killed: no reason to lose the work
+        Path(status).write_text(text)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from moclip.errors import MoclipError
+from moclip.paths import safe_name
 
 
 class ConfigError(MoclipError, ValueError):
@@ -348,6 +349,13 @@ class Config(Section):
     timing: Timing = Timing()  # type: ignore[call-arg]
     report: Report = Report()  # type: ignore[call-arg]
     figures: Figures = Figures()  # type: ignore[call-arg]
+
+    @field_validator("run")
+    @classmethod
+    def _run_is_a_folder_s_name(cls, value: str) -> str:
+        if value != safe_name(value) or value.startswith("."):
+            raise ValueError("a folder's name of letters, digits, '.', '_' and '-' is wanted")
+        return value
 
     @model_validator(mode="after")
     def _clips_that_choose_are_there(self) -> "Config":

@@ -11,11 +11,13 @@ import pytest
 from scipy.special import softmax
 
 from moclip.artefacts import (
+    ArtefactError,
     forget_predictions,
     load_json,
     load_predictions,
     load_scores,
     load_tensors,
+    read_predictions,
     save_csv,
     save_predictions,
     save_tensors,
@@ -104,11 +106,27 @@ def test_a_class_called_na_is_a_class(tmp_path):
     assert list(rows["pred"]) == ["NA"] * 3 and list(rows["correct"]) == [False, True, False]
 
 
+@pytest.mark.parametrize("classes", [["1", "01", "run"], ["1e1", "10", "10.0"], ["True", "true", "False"]])
+def test_names_that_look_like_numbers_stay_names(tmp_path, classes):
+    """Folders of one's own videos are called so: every second clip is taken for the next class."""
+    names, guesses = ["7", "007", "7.0"], [1, 1, 2]
+    facts = {**HEADER, "dataset": "2024"}
+    save_predictions(
+        tmp_path / "2024", "fusion", 0, names=names, groups=names, targets=classes, classes=classes,
+        scores=np.eye(3)[guesses], header=facts,
+    )  # fmt: skip
+    rows = load_predictions(tmp_path, ["2024"])
+    assert list(rows["video"]) == list(rows["group"]) == names and set(rows["dataset"]) == {"2024"}
+    assert list(rows["class_name"]) == classes
+    assert list(rows["pred"]) == list(rows["top1"]) == [classes[guess] for guess in guesses]
+    assert list(rows["correct"]) == [False, True, True]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_scores_that_are_no_numbers_are_refused(tmp_path, value):
     scores = SCORES.copy()
     scores[1, 2] = value
-    with pytest.raises(ValueError, match="fusion"):
+    with pytest.raises(ValueError, match="fusion, seed 0: scores of 1 of 3 clips are NaN or infinite"):
         write(tmp_path, scores=scores)
     assert not list(tmp_path.rglob("*.*"))
 
@@ -154,6 +172,18 @@ def test_the_remains_of_a_killed_writer_are_not_read(tmp_path):
     whole = (tmp_path / "mixed" / "fusion-seed0.csv").read_text()
     (tmp_path / "mixed" / ".fusion-seed0.k3j4h5.csv").write_text(whole[: len(whole) // 2])
     assert len(load_predictions(tmp_path, ["mixed"])) == 3
+
+
+@pytest.mark.parametrize("left", [0, 10, 200])
+def test_a_damaged_file_is_named(tmp_path, left):
+    write(tmp_path)
+    stem = tmp_path / "mixed" / "fusion-seed0"
+    reads = {".safetensors": load_scores, ".json": load_json, ".csv": read_predictions}
+    for suffix, read in reads.items():
+        path = stem.with_suffix(suffix)
+        path.write_bytes(path.read_bytes()[:left] + (b"\xff" if suffix == ".csv" else b""))
+        with pytest.raises(ArtefactError, match=rf"{path} is damaged \(.+\); remove it.*moclip reproduce"):
+            read(path)
 
 
 def test_csv_has_no_index_and_unix_lines(tmp_path):

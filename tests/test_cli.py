@@ -54,6 +54,7 @@ def test_help_answers_at_once():
     # the promise is a second on a quiet machine; heavy imports, which this guards against, take five and more
     assert time.monotonic() - start < 3
     assert all(word in text for word in ("doctor", "reproduce", "figures", "seeds", "folds", "train"))
+    assert "..." not in text.partition("Commands:")[2], "what a command does stands there whole"
 
 
 @pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds", "train"])
@@ -74,6 +75,10 @@ def test_version(moclip_command):
         (["reproduce", "--list", "-p", "run=../x"], "found '../x'"),
         (["reproduce", "--profile", "quik"], "did you mean 'quick'?"),
         (["figures", "--profile", "smoke"], "nothing to publish"),
+        (["figures", "-p", "run=../x"], "found '../x'"),
+        (["train", "-p", "run=.x"], "found '.x'"),
+        (["reproduce", "-p", "mv.epochs={"], "mv.epochs={: not YAML"),
+        (["reproduce", "--profile", "/dev/null/x.yaml"], "no such profile file"),
         (["seeds", "--seeds", "0,one"], "--seeds takes whole numbers"),
         (["folds", "--folds", "1,b"], "--folds takes whole numbers"),
         (["folds", "--profile", "smoke"], "moving_photos has no folds; data sets that do: ucf101, hmdb51"),
@@ -86,6 +91,14 @@ def test_version(moclip_command):
 def test_mistakes_are_messages(moclip_command, arguments, message):
     code, _, err = moclip_command(*arguments)
     assert code == 2 and message in err and "Traceback" not in err
+
+
+def test_a_full_disk_is_a_message(moclip_command, monkeypatch):
+    def findings():
+        raise OSError(28, "No space left on device", "a.csv")
+
+    monkeypatch.setattr("moclip.doctor.findings", findings)
+    assert moclip_command("doctor") == (2, "", "error: [Errno 28] No space left on device: 'a.csv'\n")
 
 
 def test_a_bug_keeps_its_traceback(moclip_command, monkeypatch):
@@ -161,6 +174,16 @@ def test_doctor(moclip_command, monkeypatch):
         line, remedy = out[out.index(problem) :].splitlines()[:2]
         assert remedy.strip().startswith("-> "), line
     assert "ok   Python" in out
+
+
+def test_doctor_goes_on_where_a_package_is_broken(moclip_command, monkeypatch):
+    def device():
+        raise OSError("libcudart.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(doctor, "device", device)
+    code, out, _ = moclip_command("doctor")
+    assert code == 1 and "PROBLEM device: libcudart" in out and "-> install the packages" in out
+    assert "video: reads" in out
 
 
 def test_doctor_finds_two_packages_that_provide_clip(monkeypatch):

@@ -62,8 +62,14 @@ def test_profile_files(tmp_path):
     config = load_config(str(path))
     assert (config.profile, config.run, config.mv.epochs, config.mv.input_size) == ("mine", "mine", 2, 32)
     assert load_config(str(path), {"run": "other"}).run == "other"
+    (tmp_path / "my own.yaml").write_text("extends: smoke\n")
+    assert load_config(str(tmp_path / "my own.yaml")).run == "my-own"
     with pytest.raises(ConfigError, match="no such profile file"):
         load_config(str(tmp_path / "absent.yaml"))
+    for text, found in (("mv: {epochs", "mine.yaml: not YAML"), ("[mv]", r"mine.yaml: expected .* found \['mv'\]")):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=found):
+            load_config(str(path))
     with pytest.raises(ConfigError, match="unknown profile 'quik' .did you mean 'quick'"):
         load_config("quik")
 

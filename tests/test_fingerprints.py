@@ -93,14 +93,17 @@ def test_another_executor_reads(tmp_path):
 def test_what_was_read_before_an_end_is_kept(tmp_path, settled, read, monkeypatch):
     """In batches, so that a kill loses few."""
     paths = [write(tmp_path / f"{n:03}", b"x") for n in range(BATCH + 5)]
-    monkeypatch.setattr(module._Table, "close", lambda self: pytest.fail("end"))
-    last = module._Table.flush
-    monkeypatch.setattr(module._Table, "flush", lambda self: last(self) if len(self.new) >= BATCH else None)
+    table = module._table
+
+    def until_the_end(statement, rows=()):
+        return pytest.fail("end") if 0 < len(rows) < BATCH else table(statement, rows)
+
+    monkeypatch.setattr(module, "_table", until_the_end)
     with pytest.raises(pytest.fail.Exception, match="end"):
         fingerprints(paths, workers=1)
     monkeypatch.undo()
-    with sqlite3.connect(tmp_path / "home" / "cache" / "fingerprints.sqlite") as table:
-        assert table.execute("SELECT count(*) FROM files").fetchone() == (BATCH,)
+    with sqlite3.connect(tmp_path / "home" / "cache" / "fingerprints.sqlite") as kept:
+        assert kept.execute("SELECT count(*) FROM files").fetchone() == (BATCH,)
 
 
 @pytest.mark.parametrize("trouble", ["damaged", "no folder"])

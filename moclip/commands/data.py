@@ -22,7 +22,9 @@ app = typer.Typer(
     "In this order: moclip data download, prepare, verify, stats.",
 )
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; all cores unless given (also data.workers).")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Processes; all cores unless given (data.workers).")
+]
 Prepared = Annotated[bool, typer.Option("--prepared", help="The re-encoded clips instead of the original ones.")]
 Folder = Annotated[
     Path | None, typer.Option("--to", metavar="DIR", help="Where to write; data/reports/<data set>/ unless given.")
@@ -50,12 +52,12 @@ def download(
         bool, typer.Option("--insecure", help="Do not check the server's certificate: it may be anyone's file.")
     ] = False,
 ) -> None:
-    """Fetch a data set from its authors' server, unpack it, and count its clips; goes on where it broke off.
+    """Fetch a data set from its authors' server and unpack it.
 
     Example: moclip data download ucf101 --to /data/ucf101
 
-    No checksum is published. The SHA-256 of the first download is kept beside each archive, and later ones are held
-    against it.
+    It goes on where it broke off, and counts the clips. No checksum is published: the SHA-256 of the first download is
+    kept beside each archive, and later ones are held against it.
     """
     from moclip.datasets.download import SOURCES
     from moclip.datasets.download import download as fetch
@@ -64,10 +66,10 @@ def download(
         typer.echo(
             "WARNING: certificates are not checked (--insecure); anyone on the way may send other files", err=True
         )
-    fetch(name.value, to.expanduser(), mirror=mirror, ca_file=ca_file, insecure=insecure, say=typer.echo)
-    source = SOURCES[name.value]
+    fetch(name, to.expanduser(), mirror=mirror, ca_file=ca_file, insecure=insecure, say=typer.echo)
+    source = SOURCES[name]
     places = f"-p data.root={to / source.root} -p data.annotation_path={to / source.annotation_path}"
-    typer.echo(f"next: moclip data prepare --profile {name.value} {places}")
+    typer.echo(f"next: moclip data prepare --profile {name} {places}")
 
 
 @app.command()
@@ -79,14 +81,14 @@ def prepare(
     ] = False,
     workers: Workers = None,
 ) -> None:
-    """Make a profile's clips ready: generate them, or re-encode them all one way. What is done already stays.
+    """Make a profile's clips ready: generate or re-encode them.
 
     Example: moclip data prepare --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
 
-    Clips that cannot be re-encoded, or have no motion vectors then, are an error at the end; with
-    -p data.on_error=skip they are left out of the data set, counted in every table, and listed with their reasons in
-    data/reports/<data set>/unreadable.txt. The same holds for original clips that cannot be read or have no vectors;
-    without skip, the first run that reads their motion stops there.
+    All are re-encoded one way; what is done already stays. Clips that cannot be re-encoded, or have no motion vectors
+    then, are an error at the end; with -p data.on_error=skip they are left out of the data set, counted in every table,
+    and listed with their reasons in data/reports/<data set>/unreadable.txt. The same holds for original clips that
+    cannot be read or have no vectors; without skip, the first run that reads their motion stops there.
 
     `moclip reproduce` with the same options finds them there. Original streams may tell classes by their encoder's
     settings (UCF101's do), so that --original has to be asked for, here and there (-p data.reencode=false).
@@ -111,11 +113,12 @@ def verify(
     workers: Workers = None,
     to: Folder = None,
 ) -> None:
-    """Open and decode every clip; list codecs, sizes, GOPs, frames and every problem. Exit code 1 with problems.
+    """Open and decode every clip; list formats and problems.
 
     Example: moclip data verify --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
 
-    Problems are clips that cannot be read, listed clips that the folder lacks, and files that no list names.
+    Problems are clips that cannot be read, listed clips that the folder lacks, and files that no list names; with any
+    of them the exit code is 1.
     """
     from moclip.artefacts import save_csv
     from moclip.datasets.verify import summary
@@ -140,7 +143,7 @@ def stats(
     workers: Workers = None,
     to: Folder = None,
 ) -> None:
-    """Draw a page of plots: class balance, lengths, formats, motion, encoders; with its numbers as CSV.
+    """Draw a data set on a page of plots; its numbers as CSV.
 
     Example: moclip data stats --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
     """

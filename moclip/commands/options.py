@@ -4,11 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from moclip.config import merge, parse_override
+from moclip.config import merge, parse_override, profiles
 
 Profile = Annotated[
-    str,
-    typer.Option(help="Name of a profile (quick, smoke, folder, ucf101, ucf101-small, hmdb51) or path of a YAML file."),
+    str, typer.Option(metavar="NAME", help=f"A profile ({', '.join(profiles())}), or the path of a YAML file.")
 ]
 Override = Annotated[
     list[str] | None,

@@ -19,13 +19,14 @@ def train(
     profile: Profile = "quick",
     param: Override = None,
     devices: Annotated[
-        int | None, typer.Option(min=1, help="GPUs, or processes of a CPU, that share each batch (training.devices).")
+        int | None,
+        typer.Option(min=1, metavar="N", help="GPUs, or processes of a CPU, that share each batch (training.devices)."),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Start anew; or go on where a training was killed.")
     ] = False,
 ) -> None:
-    """Train the motion network of a profile outside its notebook, on several devices if asked.
+    """Train a profile's motion network outside its notebook.
 
     Example: moclip train --profile ucf101 --devices 4 -p data.root=/data/UCF-101 -p data.annotation_path=/data/lists
 

@@ -23,7 +23,6 @@ def card(
     seen, at : uint8 (H, W, 3), the encoder's frame and frame ``t``.
     scores : system -> `moclip.report.examples.best_classes`.
     truth : true class name.
-
     """
     rows = -(-len(scores) // 2)  # two systems in a row
     figure = plt.figure(figsize=(7, 1.7 + 1.15 * rows))

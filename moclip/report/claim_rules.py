@@ -138,6 +138,10 @@ def _counts(rows: pd.DataFrame, whose: str, what: str) -> str:
     return f"{', '.join(dict.fromkeys(rows['file']))}: {whose}, {' + '.join(rows.index)}, {what}"
 
 
+# The time asked for and the time it is held against: as measured, at the least, at the most.
+_BOUNDS = (("seconds", "seconds"), ("fastest", "slowest"), ("slowest", "fastest"))
+
+
 def share_of_time(run: Artefacts, claim: "Claim", part: str, of: Sequence[str], at_least: float) -> Finding:
     """A part's share of the time of several, at the paper's size, FP32, batch 1, on this machine."""
     where = "timings/mv_only.csv, timings/fusion.csv: paper, FP32, batch 1"
@@ -146,10 +150,7 @@ def share_of_time(run: Artefacts, claim: "Claim", part: str, of: Sequence[str], 
     if missing := set(of) - set(used.index):
         raise NotRun(f"{where}: {', '.join(sorted(missing))}")
     own, others = used.loc[part], used.drop(index=part).sum(numeric_only=True)
-    share, low, high = (
-        round(float(own[mine] / (own[mine] + others[theirs])), 5)
-        for mine, theirs in (("seconds", "seconds"), ("fastest", "slowest"), ("slowest", "fastest"))
-    )
+    share, low, high = (round(float(own[mine] / (own[mine] + others[its])), 5) for mine, its in _BOUNDS)
     why = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in used["seconds"].items())
     device = f"{own['device']}, {own['threads']} threads"
     verdict = CONFIRMED if low >= at_least else CONTRADICTED if high < at_least else NOT_CONFIRMED
@@ -160,10 +161,7 @@ def reading(run: Artefacts, claim: "Claim", steps: Sequence[str], at_most: float
     """Time of steps for a clip, in times of decoding it; fastest over slowest and back bound what was measured."""
     table = run.table("tables/reading.csv").set_index("step")
     own, decoding = table.loc[list(steps)].sum(numeric_only=True), table.loc["decoding"]
-    ours, low, high = (
-        round(float(own[mine] / decoding[its]), 3)
-        for mine, its in (("seconds", "seconds"), ("fastest", "slowest"), ("slowest", "fastest"))
-    )
+    ours, low, high = (round(float(own[mine] / decoding[its]), 3) for mine, its in _BOUNDS)
     verdict = CONFIRMED if high <= at_most else CONTRADICTED if low > at_most else NOT_CONFIRMED
     shown = table.loc[[*steps, "decoding"], "seconds"]
     why = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in shown.items())

@@ -12,7 +12,7 @@ from scipy.spatial.distance import squareform
 from scipy.stats import norm
 from sklearn.metrics import confusion_matrix
 
-from moclip.report.metrics import first_seed, per_clip
+from moclip.report.metrics import first_seed, per_clip, rows_of
 
 SINGLE = ("zero_shot", "mv_only")  # the streams that fusion joins
 FUSION = "fusion"
@@ -104,7 +104,7 @@ def confusions(predictions: pd.DataFrame, dataset: str, classes: Sequence[str], 
 
     All seeds count alike. A class without test clips has a row of NaN.
     """
-    rows = predictions[(predictions["dataset"] == dataset) & (predictions["system"] == system)]
+    rows = rows_of(predictions, dataset, system)
     counts = confusion_matrix(rows["class_name"], rows["pred"], labels=list(classes)).astype(float)
     with np.errstate(invalid="ignore"):
         return counts / counts.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The page of plots of a data set: balance, lengths, formats, motion, encoders."""
+"""The page of plots of a data set (balance, lengths, formats, motion, encoders), and the shortcut audit's plots."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,6 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from moclip.report.plots import whiskers
 
 SPLITS = {"train": "#0072B2", "val": "#56B4E9", "test": "#E69F00"}
 ONE = "#0072B2"
@@ -50,9 +52,10 @@ def describe(clips: pd.DataFrame, classes: pd.DataFrame, bound: float) -> str:
 
 def _balance(axes: Axes, classes: pd.DataFrame) -> None:
     left = np.zeros(len(classes))
+    height = 0.8 if len(classes) <= MANY else 1.0  # gaps between thin bars would be all that one sees
     for split, colour in SPLITS.items():
         if classes[split].any():
-            axes.barh(range(len(classes)), classes[split], _height(classes), left, color=colour, lw=0, label=split)
+            axes.barh(range(len(classes)), classes[split], height, left, color=colour, lw=0, label=split)
             left += classes[split].to_numpy()
     _name_classes(axes, classes)
     axes.set(xlabel="clips")
@@ -114,10 +117,6 @@ def _i_frames(axes: Axes, clips: pd.DataFrame, classes: pd.DataFrame) -> None:
     axes.minorticks_off()
 
 
-def _height(classes: pd.DataFrame) -> float:
-    return 0.8 if len(classes) <= MANY else 1.0  # gaps between thin bars would be all that one sees
-
-
 def _name_classes(axes: Axes, classes: pd.DataFrame) -> None:
     if len(classes) <= MANY:
         axes.set_yticks(range(len(classes)), list(classes["class_name"]))
@@ -136,8 +135,7 @@ def shortcut_bars(axes: Axes, audit: pd.DataFrame, colours: dict[str, str]) -> N
     colours : stream -> colour.
     """
     audit = audit.reset_index(drop=True)
-    values = 100 * audit["accuracy"]
-    errors = np.abs(100 * audit[["low", "high"]].to_numpy().T - values.to_numpy())
+    values, errors = whiskers(audit)
     axes.barh(audit.index, values, xerr=errors, color=audit["stream"].map(colours), error_kw={"lw": 0.8})
     for place, (value, high) in enumerate(zip(values, 100 * audit["high"], strict=True)):
         axes.text(np.nanmax([value, high]) + 1.5, place, f"{value:.1f}", va="center", fontsize=7)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # this room loads no PyAV
     from moclip.datasets.base import VideoDataset
     from moclip.datasets.facts import Facts
 
+SHOWN = ("codec", "width", "height", "fps", "frames", "seconds", "i_distance", "b_share", "kbit_s")  # of the facts
 # Lengths at which the share of longer vectors is given, in pixels of the network's units.
 LENGTHS = (0, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128)
 
@@ -41,12 +42,9 @@ def clips(
             count = np.array(own.lengths)
             mean = (count * np.arange(len(count))).sum() / own.scale * scale / count.sum() if count.sum() else np.nan
             row = {"video": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split}
-            row |= {
-                name: getattr(own, name)
-                for name in ("codec", "width", "height", "fps", "frames", "seconds", "i_distance")
-            }
-            row |= {"b_share": own.b_share, "kbit_s": own.kbit_s, "saturated": own.saturated(bound, scale)}
-            rows.append(row | {"vectors": int(count.sum()), "mean_length": mean})
+            row |= {name: getattr(own, name) for name in SHOWN}
+            row |= {"saturated": own.saturated(bound, scale), "vectors": int(count.sum()), "mean_length": mean}
+            rows.append(row)
     return pd.DataFrame(rows).round(6)
 
 

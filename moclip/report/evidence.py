@@ -48,7 +48,7 @@ class Artefacts:
         path = self.run / name
         if not path.is_file():
             raise NotRun(name)
-        return pd.read_csv(path)
+        return pd.read_csv(path, dtype={"dataset": str})  # of own videos, it may be called 2024
 
     def parts(self, names: Sequence[str], block: str = "paper") -> pd.DataFrame:
         """What notebooks 01 to 03 counted of the named parts, with the file of each row in ``file``."""

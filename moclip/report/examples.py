@@ -47,10 +47,7 @@ def choose(margins: pd.Series, rule: str, seed: int) -> str | None:
 
 def best_classes(predictions: pd.DataFrame, dataset: str, system: str, video: str) -> pd.Series:
     """Probability of the five best classes of a clip, best first (the system's first seed)."""
-    rows = metrics.first_seed(predictions, dataset, system).query("video == @video")
-    if rows.empty:
-        raise KeyError(f"no prediction of {system!r} for {video!r} on {dataset!r}")
-    row = rows.iloc[0]
+    row = metrics.first_seed(predictions, dataset, system).set_index("video").loc[video]
     ranks = [rank for rank in range(1, 6) if pd.notna(row.get(f"top{rank}"))]  # a data set may have fewer classes
     return pd.Series([row[f"score{rank}"] for rank in ranks], index=[row[f"top{rank}"] for rank in ranks], dtype=float)
 

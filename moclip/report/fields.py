@@ -1,7 +1,7 @@
 """Pictures of motion: arrows, colours, and what the coded stream holds, its blocks and types of frames."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ _MASK_KINDS = np.array(["future only", "vector", "intra"])  # by the values of M
 # Colours of right, down, left and up, of the same palette; all directions between are mixed from their neighbours. The
 # rainbow that is usual here cannot be read without red-green sight.
 DIRECTION_COLOURS = ("#D55E00", "#F0E442", "#0072B2", "#CC79A7")
+_ARROWS: dict[str, Any] = {"color": "#FFD500", "edgecolor": "black", "lw": 0.3, "angles": "xy", "scale_units": "xy"}
 _GAP = 0.12  # between thumbnails, in widths of one
 
 
@@ -53,19 +54,7 @@ def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int, magnify:
     vectors = field[y, x]
     moving = np.hypot(vectors[..., 0], vectors[..., 1]) > 0
     axes.imshow(image)
-    axes.quiver(
-        x[moving],
-        y[moving],
-        vectors[moving, 0],
-        vectors[moving, 1],
-        color="#FFD500",
-        edgecolor="black",
-        linewidth=0.3,
-        angles="xy",
-        scale_units="xy",
-        scale=1 / magnify,
-        width=0.012,
-    )
+    axes.quiver(x[moving], y[moving], *vectors[moving].T, scale=1 / magnify, width=0.012, **_ARROWS)
     axes.set_axis_off()
 
 
@@ -106,27 +95,15 @@ def gop_strip(axes: Axes, frames: np.ndarray, types: Sequence[str], title: str) 
         reach = abs(index - reference)
         tail = (middle[index] - 0.12 * side, height + 0.08)
         head = (middle[reference] + max(0.42 - 0.1 * reach, 0) * side, height + 0.08)  # the nearest land outermost
-        axes.add_patch(_arrow(tail, head, -side * 0.45 / reach**0.5, TYPE_COLOURS[types[index]]))
+        axes.add_patch(FancyArrowPatch(
+            tail, head, connectionstyle=f"arc3,rad={-side * 0.45 / reach**0.5}", arrowstyle="->", mutation_scale=5,
+            shrinkA=0, shrinkB=0, linewidth=0.7, color=TYPE_COLOURS[types[index]],
+        ))  # fmt: skip
     deepest = max((abs(index - reference) for index, reference in pairs), default=0)
     bottom = height + 0.2 + 0.14 * deepest
     axes.set(xlim=(-_GAP, middle[-1] + 0.5 + _GAP), ylim=(bottom, -0.5), aspect="equal")
     axes.set_title(title, loc="left", fontsize=7, pad=2)
     axes.set_axis_off()
-
-
-def _arrow(tail: tuple[float, float], head: tuple[float, float], bend: float, colour: str) -> FancyArrowPatch:
-    """A thin bent arrow; no shrinking, the ends are where they are said to be."""
-    return FancyArrowPatch(
-        tail,
-        head,
-        connectionstyle=f"arc3,rad={bend}",
-        arrowstyle="->",
-        mutation_scale=5,
-        shrinkA=0,
-        shrinkB=0,
-        linewidth=0.7,
-        color=colour,
-    )
 
 
 def block_map(axes: Axes, frame: np.ndarray, motion: "Motion", t: int, magnify: float) -> None:
@@ -140,20 +117,9 @@ def block_map(axes: Axes, frame: np.ndarray, motion: "Motion", t: int, magnify: 
     row, column = np.nonzero(vectors.any(axis=-1))
     centre = (motion.block - 1) / 2
     axes.imshow(frame, interpolation="none")
-    axes.quiver(
-        column * motion.block + centre,
-        row * motion.block + centre,
-        *vectors[row, column].T,
-        color="#FFD500",
-        edgecolor="black",
-        linewidth=0.3,
-        angles="xy",
-        scale_units="xy",
-        scale=1,
-        pivot="mid",
-        units="xy",
-        width=0.08 * motion.block,
-    )
+    x, y = column * motion.block + centre, row * motion.block + centre
+    width = 0.08 * motion.block
+    axes.quiver(x, y, *vectors[row, column].T, scale=1, pivot="mid", units="xy", width=width, **_ARROWS)
     _grid_lines(axes, motion, "white")
     axes.set_axis_off()
 

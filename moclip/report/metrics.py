@@ -31,12 +31,8 @@ class Estimate:
     fold_sd: float = float("nan")
 
 
-def per_clip(predictions: pd.DataFrame, dataset: str, system: str) -> pd.Series:
-    """Share of seeds that got a clip right, by (fold, class_name, group, video); without a column ``fold``, fold is 1.
-
-    Parameters
-    ----------
-    predictions : what `moclip.artefacts.load_predictions` returns.
+def rows_of(predictions: pd.DataFrame, dataset: str, system: str) -> pd.DataFrame:
+    """A system's rows of what `moclip.artefacts.load_predictions` returns.
 
     Raises
     ------
@@ -47,20 +43,25 @@ def per_clip(predictions: pd.DataFrame, dataset: str, system: str) -> pd.Series:
     if rows.empty:
         there = predictions.loc[predictions["dataset"] == dataset, "system"].unique()
         raise KeyError(f"no predictions of {system!r} on {dataset!r}; there are: {', '.join(sorted(there))}")
+    return rows
+
+
+def per_clip(predictions: pd.DataFrame, dataset: str, system: str) -> pd.Series:
+    """Share of seeds that got a clip right, by (fold, class_name, group, video); no column ``fold``: it is 1."""
+    rows = rows_of(predictions, dataset, system)
     return rows.assign(**{FOLD: rows.get(FOLD, 1)}).groupby([FOLD, *CLIP])["correct"].mean()
 
 
 def first_seed(predictions: pd.DataFrame, dataset: str, system: str) -> pd.DataFrame:
     """A system's rows under its first seed: a row a clip, for what has to be counted in whole clips."""
-    rows = predictions[(predictions["dataset"] == dataset) & (predictions["system"] == system)]
+    rows = rows_of(predictions, dataset, system)
     return rows[rows["seed"] == rows["seed"].min()]
 
 
 def accuracy(predictions: pd.DataFrame, dataset: str, system: str, resamples: int, confidence: float) -> Estimate:
     """Top-1 accuracy with a group-bootstrap interval."""
     clips = per_clip(predictions, dataset, system)
-    rows = predictions[(predictions["dataset"] == dataset) & (predictions["system"] == system)]
-    by_seed = rows.groupby("seed")["correct"].mean()
+    by_seed = rows_of(predictions, dataset, system).groupby("seed")["correct"].mean()
     return replace(_estimate(clips, resamples, confidence), seeds=len(by_seed), seed_sd=float(by_seed.std()))
 
 
@@ -69,10 +70,15 @@ def difference(
 ) -> Estimate:
     """Accuracy of ``system`` minus accuracy of ``other`` on the same clips, with a paired group-bootstrap interval."""
     one, two = per_clip(predictions, dataset, system), per_clip(predictions, dataset, other)
+    check_same_clips(one, two, f"{system} and {other} on {dataset}")
+    return _estimate(one - two, resamples, confidence)
+
+
+def check_same_clips(one: pd.Series, two: pd.Series, who: str) -> None:
+    """Raise ValueError, with the first clips of the difference, where two results of `per_clip` are of other clips."""
     if not one.index.equals(two.index):
         missing = one.index.symmetric_difference(two.index)
-        raise ValueError(f"{system} and {other} were not tested on the same clips of {dataset}: {list(missing[:3])}")
-    return _estimate(one - two, resamples, confidence)
+        raise ValueError(f"{who}: not tested on the same clips, of one alone are {list(missing[:3])}")
 
 
 def _estimate(clips: pd.Series, resamples: int, confidence: float) -> Estimate:

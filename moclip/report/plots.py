@@ -155,6 +155,14 @@ def learning_curve(axes: Axes, history: pd.DataFrame, label: str | None = None, 
     sns.despine(ax=axes)
 
 
+def whiskers(
+    table: pd.DataFrame, value: str = "accuracy", low: str = "low", high: str = "high"
+) -> tuple[pd.Series, np.ndarray]:
+    """Shares in percent, and how far their intervals reach below and above: (n,), (2, n)."""
+    values = 100 * table[value]
+    return values, np.abs(100 * table[[low, high]].to_numpy().T - values.to_numpy())
+
+
 def accuracy_bars(axes: Axes, table: pd.DataFrame, ceilings: Mapping[str, float] | None = None) -> None:
     """Accuracy with interval of every system of one data set, in the order of `LABELS`; ceilings as dashed lines.
 
@@ -163,8 +171,7 @@ def accuracy_bars(axes: Axes, table: pd.DataFrame, ceilings: Mapping[str, float]
     table : rows of ``results.csv`` of one data set.
     """
     table = table.set_index("system").reindex([name for name in LABELS if name in set(table["system"])])
-    values = 100 * table["accuracy"]
-    errors = np.abs(100 * table[["low", "high"]].to_numpy().T - values.to_numpy())
+    values, errors = whiskers(table)
     places = np.arange(len(table))
     axes.barh(places, values, xerr=errors, color=[COLOURS[name] for name in table.index], error_kw={"lw": 0.8})
     for place, value, high in zip(places, values, 100 * table["high"], strict=True):
@@ -203,8 +210,7 @@ def class_dots(table: pd.DataFrame, systems: Sequence[str], named: Sequence[str]
         own = table.iloc[start : start + rows].reset_index(drop=True)
         panel.barh(own.index[::2], 106, left=-3, height=1, color="#F2F2F2", zorder=0)
         for system, offset in zip(systems, offsets, strict=True):
-            value = 100 * own[system]
-            errors = np.abs(100 * own[[f"{system}_low", f"{system}_high"]].to_numpy().T - value.to_numpy())
+            value, errors = whiskers(own, system, f"{system}_low", f"{system}_high")
             panel.errorbar(
                 value, own.index + offset, xerr=errors, fmt=MARKERS[system], ms=3, lw=0.6, color=COLOURS[system],
                 label=LABELS[system], clip_on=False,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from scipy import stats
 
 from moclip.report import metrics
-from moclip.report.plots import COLOURS, LABELS, MARKERS
+from moclip.report.plots import COLOURS, LABELS, MARKERS, whiskers
 
 STREAMS = ("mv_only", "fusion")
 
@@ -127,8 +127,7 @@ def effect_dots(axes: Axes, table: pd.DataFrame, stream: str) -> None:
     if noise > 0:
         axes.axvspan(-noise, noise, color="#E6E6E6", lw=0, zorder=0, label="noise of the seeds")
     axes.axvline(0, color="black", lw=0.8)
-    values = 100 * own["difference"]
-    errors = np.abs(100 * own[["low", "high"]].to_numpy().T - values.to_numpy())
+    values, errors = whiskers(own, "difference")
     axes.errorbar(values, own.index, xerr=errors, fmt=MARKERS[stream], ms=4, lw=0.9, color=COLOURS[stream])
     axes.axhline(len(own) - 1.5, color="#999999", lw=0.6, ls=":")
     axes.set_yticks(own.index, own["variant"])

@@ -29,7 +29,7 @@ def save_table(
     notes : a column of sentences, or several, which the LaTeX table leaves out: it would be wider than any page.
     """
     save_csv(folder / f"{name}.csv", table)
-    shown = table.drop(columns=[name for name in csv_only if name in table]).map(_shown)
+    shown = table.drop(columns=list(csv_only), errors="ignore").map(_shown)
     barred = shown.map(_bars).rename(columns=_bars)
     with atomic_path(folder / f"{name}.md") as temporary:
         temporary.write_text(f"{caption}\n\n{barred.to_markdown(index=False, disable_numparse=True)}\n")

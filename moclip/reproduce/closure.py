@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 _DATA_IGNORED = {".py", ".pyc", ".md"}  # prose beside code reruns nothing
 
@@ -107,9 +108,7 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
             waiting.extend(ast.iter_child_nodes(node))
 
 
-def _is_lazy(node: ast.AST) -> bool:
-    if isinstance(node, ast.AnnAssign):
-        return isinstance(node.target, ast.Name) and node.target.id == "_LAZY"
+def _is_lazy(node: ast.AST) -> TypeGuard[ast.Assign]:
     return isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_LAZY" for t in node.targets)
 
 
@@ -117,7 +116,7 @@ def _is_lazy(node: ast.AST) -> bool:
 def _lazy(source: str) -> dict[str, str]:
     """The dictionary ``_LAZY`` of a package's ``__init__``, or nothing."""
     for node in ast.parse(source).body:
-        if _is_lazy(node) and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        if _is_lazy(node):
             return dict(ast.literal_eval(node.value))
     return {}
 

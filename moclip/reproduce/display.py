@@ -20,7 +20,7 @@ class Display:
 
     def __init__(self, say: Say, stages: Sequence[Stage], expected: Mapping[str, float | None]) -> None:
         self.live = sys.stderr.isatty()
-        self.say = (lambda line: tqdm.write(line)) if self.live and say is typer.echo else say
+        self.say: Say = tqdm.write if self.live and say is typer.echo else say
         self.names = [stage.name for stage in stages]
         self.expected = expected
         self.bar: tqdm | None = None
@@ -67,10 +67,9 @@ class Display:
         return f", about {clock(left)} left" if left >= 1 else ""
 
 
-def brief(reasons: Sequence[str], most: int = 3) -> str:
-    """The first reasons and how many more there are."""
-    more = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
-    return "; ".join(reasons[:most]) + more
+def brief(reasons: Sequence[str]) -> str:
+    """The first three reasons and how many more there are."""
+    return "; ".join([*reasons[:3], *([f"and {len(reasons) - 3} more"] if len(reasons) > 3 else [])])
 
 
 def clock(seconds: float) -> str:

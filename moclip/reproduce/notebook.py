@@ -97,7 +97,7 @@ def execute(
             ) from None
         except Exception as error:  # the kernel died or did not start: all kinds, from four libraries
             source = "".join(cells[progress.cell - 1]["source"]) if progress.cell else ""
-            what = f"{type(error).__name__}: {error} (killed? out of memory?)"
+            what = f"{type(error).__name__}: {error}{'' if isinstance(error, OSError) else ' (killed? out of memory?)'}"
             raise NotebookError(_explain(notebook, copy, progress, source, what)) from error
 
 
@@ -125,9 +125,8 @@ def _kernel(package: Path) -> Iterator[Path]:
             "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=50"],
             "display_name": KERNEL,
             "language": "python",
-            "metadata": {
-                "supported_encryption": ["curve"]
-            },  # as ipykernel's own: other users of the machine see nothing
+            # as ipykernel's own: other users of the machine see nothing
+            "metadata": {"supported_encryption": ["curve"]},
             "env": _FIXED
             | {name: value for name, value in _DEFAULTS.items() if name not in os.environ}
             | {"IPYTHONDIR": str(root / "ipython"), STATUS_VARIABLE: str(status)}
@@ -136,23 +135,13 @@ def _kernel(package: Path) -> Iterator[Path]:
         where = root / "kernels" / KERNEL
         where.mkdir(parents=True)
         (where / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
-        path = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH", "")]))
-        with _environment(JUPYTER_PATH=path):
+        before = os.environ.get("JUPYTER_PATH")
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
+        try:
             yield status
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        finally:
+            del os.environ["JUPYTER_PATH"]
+            os.environ.update({} if before is None else {"JUPYTER_PATH": before})
 
 
 @contextmanager
@@ -176,7 +165,7 @@ def _reporter(progress: Progress, status: Path, report: Callable[[Progress], Non
 
     def loop() -> None:
         while not end.wait(0.5):
-            progress.status = status.read_text(encoding="utf-8") if status.is_file() else ""
+            progress.status = status.read_text("utf-8", errors="replace") if status.is_file() else ""  # half written?
             report(progress)
 
     thread = threading.Thread(target=loop, daemon=True)

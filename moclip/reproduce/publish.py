@@ -13,7 +13,7 @@ from moclip import paths
 from moclip.errors import MoclipError
 from moclip.sections import Report
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded where a table is made: what is up to date is said at once
     import pandas as pd
 
 MANIFEST = "MANIFEST.json"
@@ -21,7 +21,7 @@ _SOURCES = {"tables": ("csv", "md", "tex"), "figures": ("png", "pdf")}
 
 
 class PublishError(MoclipError):
-    """Nothing to publish; the message says what to run."""
+    """What cannot be published; the message says what to do."""
 
 
 def publishable(run: str) -> list[Path]:
@@ -43,7 +43,7 @@ def publish(run: str) -> list[str]:
     Raises
     ------
     PublishError
-        The run has neither tables nor figures.
+        The run has neither tables nor figures, or the last publication's list of files is damaged.
     """
     sources = publishable(run)
     if not sources:
@@ -52,7 +52,9 @@ def publish(run: str) -> list[str]:
         )
     target = paths.figures_dir(run)
     manifest = {path.name: paths.sha256_file(path) for path in sources}
-    gone = [name for name in _last_manifest(target) if name not in manifest and (target / name).is_file()]
+    last = _last_manifest(target / MANIFEST)
+    own = [name for name in last if Path(name).name == name]  # never a path out of the folder
+    gone = [name for name in own if name not in manifest and (target / name).is_file()]
     for name in gone:
         (target / name).unlink()
     changed = []
@@ -62,16 +64,17 @@ def publish(run: str) -> list[str]:
             with paths.atomic_path(file) as temporary:
                 shutil.copyfile(source, temporary)
             changed.append(source.name)
-    if manifest != _last_manifest(target):
+    if manifest != last:
         with paths.atomic_path(target / MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return sorted(changed + gone)
 
 
-def _last_manifest(target: Path) -> dict[str, str]:
-    path = target / MANIFEST
-    names = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {name: sha for name, sha in names.items() if Path(name).name == name}  # never a path out of the folder
+def _last_manifest(path: Path) -> dict[str, str]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise PublishError(f"{path} is damaged ({error}); remove it and publish again: `moclip figures`") from error
 
 
 def publish_seeds(run: str, runs: Mapping[int, str]) -> list[Path]:
@@ -88,10 +91,7 @@ def publish_seeds(run: str, runs: Mapping[int, str]) -> list[Path]:
     standard deviation over seeds and their number n, a row a data set and system).
     """
     rows = _joined("motion_seed", runs)
-    by = [column for column in ("dataset", "system") if column in rows]
-    if "accuracy" not in rows or not by:
-        raise PublishError(f"results.csv has the columns {list(rows)}; 'accuracy' and 'dataset' or 'system' are needed")
-    accuracy = rows.groupby(by, sort=False, dropna=False)["accuracy"]
+    accuracy = rows.groupby(["dataset", "system"], sort=False)["accuracy"]
     summary = accuracy.agg(mean="mean", std="std", n="count").reset_index()
     return _write(run, {"motion_seeds.csv": rows, "motion_seeds_summary.csv": summary})
 

@@ -60,7 +60,7 @@ def state(stage: Stage, config: Config, run: Path, package: Path) -> State:
     made = hashes(run, list(record["made"]))
     lost = [f"{path} {'was changed since' if path in made else 'is missing'}" for path in record["made"]
             if made.get(path) != record["made"][path]]  # fmt: skip
-    changed = _differences(record["components"], now) if record["key"] != key(now) else []
+    changed = _differences(record["components"], now) if record["key"] != _digest(now) else []
     return State(now, (*changed, *lost))
 
 
@@ -129,11 +129,6 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return result
 
 
-def key(parts: dict[str, Any]) -> str:
-    """SHA-256 over a stage's components."""
-    return _digest(parts)
-
-
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
@@ -147,10 +142,9 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             words += [f"config {name}.{k} changed ({before.get(k)} -> {after.get(k)})" for k in _changed(before, after)]
         else:
             words.append(f"config {name} changed ({before} -> {after})")
-    words += [f"upstream {path} changed" for path in _changed(old["needs"], new["needs"])]
-    words += [f"{path} changed" for path in _changed(old["modules"], new["modules"])]
-    files = old.get("files", {}), new["files"]
-    words += [f"files in {name} changed" for name in _changed(*files)]
+    texts = {"needs": "upstream {} changed", "modules": "{} changed", "files": "files in {} changed"}
+    for part, text in texts.items():
+        words += [text.format(name) for name in _changed(old.get(part, {}), new[part])]
     both = old["versions"], new["versions"]
     return words + [f"{name} {both[0].get(name)} -> {both[1].get(name)}" for name in _changed(*both)]
 
@@ -168,9 +162,9 @@ def read_record(stage: Stage, run: Path) -> dict[str, Any] | None:
     """The record of a stage's last success; None where there is none, or none that can be read."""
     try:
         record = json.loads(record_path(stage, run).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return None
-    return record if {"key", "components", "made", "seconds"} <= record.keys() else None
+    return record if isinstance(record, dict) and {"key", "components", "made", "seconds"} <= record.keys() else None
 
 
 def signatures(stage: Stage, run: Path) -> dict[Path, tuple[int, int, int]]:
@@ -199,7 +193,7 @@ def check_made(stage: Stage, run: Path, before: dict[Path, tuple[int, int, int]]
 def write_record(stage: Stage, run: Path, profile: str, parts: dict[str, Any], seconds: float) -> None:
     """Record a success: key and components, artefacts, time; the git commit is recorded, never keyed."""
     record = {
-        "notebook": stage.path.name, "profile": profile, "run": run.name, "key": key(parts), "components": parts,
+        "notebook": stage.path.name, "profile": profile, "run": run.name, "key": _digest(parts), "components": parts,
         "made": hashes(run, stage.makes), "seconds": round(seconds, 1), "git_commit": git_commit(stage.path.parent),
         "python": platform.python_version(), "platform": platform.platform(),
     }  # fmt: skip

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Outcome:
     reasons: tuple[str, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
     """A run and everything that its stages are judged by."""
 
@@ -51,7 +51,7 @@ class Job:
     config: Config
     stages: list[Stage]
     run: Path
-    package: Path = field(default_factory=lambda: Path(__file__).resolve().parent.parent)
+    package: Path
 
     def states(self) -> dict[str, State]:
         """Every stage's state now, by name."""
@@ -76,13 +76,10 @@ def plan(
         if isinstance(values.get(section), dict) and isinstance(values[section].get(name), str):
             values[section][name] = str(Path(values[section][name]).expanduser().resolve())
     config = load_config(profile, values)
-    if config.run != paths.safe_name(config.run) or config.run.startswith("."):
-        raise ConfigError(f"run: a folder's name of letters, digits, '.', '_' and '-' is wanted, found {config.run!r}")
     config.data.check()
     stages = read_stages(notebooks or paths.notebooks_dir())
-    job = Job(profile, values, config, stages, paths.run_dir(config.run))
-    job.package = package or job.package
-    return job
+    package = package or Path(__file__).resolve().parent.parent
+    return Job(profile, values, config, stages, paths.run_dir(config.run), package)
 
 
 def reproduce(
@@ -169,10 +166,12 @@ def _repeat(
     own = getattr(getattr(job.config, section), name)
     runs = {value: job.run.name if value == own else f"{job.run.name}-{name}{value}" for value in values}
     only = ",".join(stage.name for stage in upstream(job.stages, RESULTS))
-    for value, run in runs.items():
-        say(f"{section}.{name} {value}: run {run}")
-        changed = merge(job.overrides, {"run": run, section: {name: value}})
-        reproduce(job.profile, changed, only, publish=False, notebooks=notebooks, package=job.package, say=say)
+    changed = {run: merge(job.overrides, {"run": run, section: {name: value}}) for value, run in runs.items()}
+    for overrides in changed.values():  # a value that does not fit is an error now, not hours later
+        load_config(job.profile, overrides)
+    for run, overrides in changed.items():
+        say(f"{section}.{name} {overrides[section][name]}: run {run}")
+        reproduce(job.profile, overrides, only, publish=False, notebooks=notebooks, package=job.package, say=say)
     return runs
 
 
@@ -193,18 +192,12 @@ def _run(job: Job, chosen: Sequence[Stage], force: bool, say: Say) -> list[Outco
         if not reasons:
             display.skipped(stage)
             continue
-        if force:
-            _forget_trainings(job, stage)
+        if force:  # a training that is kept would not be done again
+            for folder in (folder for glob in stage.keeps for folder in job.run.glob(glob)):
+                shutil.rmtree(folder)
         with display.running(stage, reasons):
             _run_stage(job, stage, now, display.update)
     return outcomes
-
-
-def _forget_trainings(job: Job, stage: Stage) -> None:
-    """A training that is kept would not be done again."""
-    for glob in stage.keeps:
-        for folder in job.run.glob(glob):
-            shutil.rmtree(folder)
 
 
 def _run_stage(job: Job, stage: Stage, now: State, report: Callable[[Progress], None]) -> None:
@@ -220,13 +213,11 @@ def _run_stage(job: Job, stage: Stage, now: State, report: Callable[[Progress], 
 def _expected(job: Job, chosen: Sequence[Stage], force: bool) -> dict[str, float | None]:
     """Seconds that each chosen stage will take: 0 where it will be skipped, None where nobody knows."""
     states = job.states()
-    rerun: set[str] = set()
     expected: dict[str, float | None] = {}
     made_anew: set[str] = set()
     for stage in chosen:
         expected[stage.name] = 0.0
         if force or states[stage.name].reasons or made_anew & {*stage.needs, *stage.uses}:
-            rerun.add(stage.name)
             made_anew.update(stage.makes)
             record = read_record(stage, job.run)
             expected[stage.name] = record["seconds"] if record else stage.seconds.get(job.config.profile)

@@ -64,8 +64,15 @@ def read_stages(folder: Path) -> list[Stage]:
 
 
 def _read(path: Path) -> Stage:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    declared = notebook["metadata"].get("moclip")
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        declared = notebook["metadata"].get("moclip")
+        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StageError(
+            f"{path}: not a notebook of the present format ({type(error).__name__}: {error}); "
+            f"`git checkout {path.name}` there brings the committed one back"
+        ) from error
     if not isinstance(declared, dict) or not {"needs", "makes"} <= declared.keys():
         raise StageError(f"{path.name}: its metadata lack 'moclip' with 'needs' and 'makes' (lists of globs)")
     known = ["config", "keeps", "makes", "needs", "seconds", "title", "uses"]
@@ -78,7 +85,6 @@ def _read(path: Path) -> Stage:
                 f"{path.name}: unknown {what} {word!r} in its 'moclip' metadata{nearest(word, words)}; "
                 f"there are: {', '.join(words)}"
             )
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if not any("parameters" in cell["metadata"].get("tags", []) for cell in cells):
         raise StageError(f"{path.name}: no code cell is tagged 'parameters' (it sets `profile` and `overrides`)")
     return Stage(
@@ -133,9 +139,7 @@ def _makers(stages: Sequence[Stage]) -> dict[str, Stage]:
 
 def select(stages: Sequence[Stage], only: str | None) -> list[Stage]:
     """Stages whose names begin with one of the comma-separated prefixes; all of them without."""
-    if not only:
-        return list(stages)
-    prefixes = [prefix.strip() for prefix in only.split(",") if prefix.strip()]
+    prefixes = [prefix.strip() for prefix in (only or "").split(",") if prefix.strip()] or [""]
     for prefix in prefixes:
         if not any(stage.name.startswith(prefix) for stage in stages):
             raise StageError(f"no notebook begins with {prefix!r}; there are: {', '.join(s.name for s in stages)}")

@@ -222,6 +222,14 @@ def test_accuracies_on_other_data_are_shown_and_not_judged(quick):
     assert "synthetic" in row["data"] and "tendency" in row["why"] and "independent 63.5" in row["why"]
 
 
+def test_a_data_set_may_be_called_as_a_number(quick):
+    tables = quick.run / "tables"
+    mixed = pd.read_csv(tables / "results.csv").query("dataset == 'mixed'")
+    mixed.assign(dataset="2024").to_csv(tables / "results.csv", index=False)
+    (tables / "per_class-mixed.csv").rename(tables / "per_class-2024.csv")
+    assert judged(quick, "consistent").loc["consistent", "evidence"] == "tables/per_class-2024.csv: adds"
+
+
 def test_every_verdict_has_a_reason_and_evidence_that_is_there(quick):
     ledger = judged(quick)
     assert ledger["verdict"].isin(VERDICTS).all()

@@ -103,8 +103,9 @@ def test_best_classes_where_there_are_fewer(tmp_path):
 
 def test_best_classes_of_a_clip_that_is_not_there(tmp_path):
     write(tmp_path, "narrow", ["a", "b"], [[0.0, 1]])
-    with pytest.raises(KeyError, match="'mv_only' for 'v0' on 'narrow'"):
-        examples.best_classes(load_predictions(tmp_path, ["narrow"]), "narrow", "mv_only", "v0")
+    for system, video, named in (("mv_only", "v0", "'mv_only' on 'narrow'"), ("fusion", "v9", "v9")):
+        with pytest.raises(KeyError, match=named):
+            examples.best_classes(load_predictions(tmp_path, ["narrow"]), "narrow", system, video)
 
 
 # --- the frame that is shown ----------------------------------------------------------------------------------------

@@ -50,6 +50,13 @@ def test_planted_settings_are_found_and_named() -> None:
     assert lost.loc["kbit_s", "alone"] < 0.6 and lost.loc["gop", "without"] < lost.loc["gop", "all"]
 
 
+def test_classes_may_be_called_as_numbers() -> None:
+    clips = make(told=True)
+    numbered = clips.assign(class_name=clips["class_name"].map({"A": "01", "B": "1", "C": "10", "D": "9"}))
+    one, two = (shortcuts.predict(table, ["gop"], "x", "s") for table in (clips, numbered))
+    assert set(two["pred"]) == {"01", "1", "10", "9"} and two["correct"].tolist() == one["correct"].tolist()
+
+
 def test_nothing_is_found_where_settings_are_the_group_s_own() -> None:
     found = []
     for seed in range(4):

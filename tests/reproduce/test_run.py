@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 
 from moclip import paths
+from moclip.progress import STATUS_VARIABLE, track
 from moclip.reproduce.display import Display, clock
 from moclip.reproduce.notebook import NotebookError, Progress
 from moclip.reproduce.publish import PublishError, publish
 from moclip.reproduce.run import BusyError, _lock, folds, plan, reproduce, seeds
 from moclip.reproduce.stages import StageError
+from moclip.sections import ConfigError
 
 ROOT = Path(__file__).parents[2]
 
@@ -205,6 +207,15 @@ def test_stopped_in_the_middle_it_leaves_no_kernel_and_finishes_later(notebooks,
     assert {p.name: p.read_bytes() for p in (paths.run_dir("smoke") / "tables").iterdir()} == straight
 
 
+def test_a_full_disk_is_not_called_a_dead_kernel(notebooks, monkeypatch):
+    def execute_notebook(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("papermill.execute_notebook", execute_notebook)
+    with pytest.raises(NotebookError, match="No space left on device\n"):
+        reproduce("smoke", only="01", notebooks=notebooks, say=lambda line: None)
+
+
 def test_only_force_and_stale_stages(notebooks, in_process):
     lines: list[str] = []
     options = {"notebooks": notebooks, "say": lines.append}
@@ -351,6 +362,13 @@ def test_folds_are_runs_of_their_own_and_one_table(notebooks, in_process, tmp_pa
     assert summary.loc["mv_only", "fusion minus it"] == 0.25 and summary.loc["mv_only", "fold 3"].startswith("25.0")
 
 
+def test_a_fold_that_is_none_is_found_before_anything_runs(notebooks, in_process, tmp_path):
+    user = {"data": {"root": str(tmp_path), "annotation_path": str(tmp_path)}}
+    with pytest.raises(ConfigError, match=r"data.fold: .* 1, 2 or 3, found 4"):
+        folds("ucf101-small", user, numbers=(1, 4), notebooks=notebooks, say=lambda line: None)
+    assert not in_process
+
+
 def test_what_a_notebook_uses_may_be_absent_and_comes_before_it(notebooks, in_process):
     make = "from moclip.paths import run_dir\n(run_dir('smoke') / 'tables').mkdir(parents=True, exist_ok=True)\n"
     make += "(run_dir('smoke') / 'tables' / 'last.csv').write_text('a')"
@@ -385,7 +403,18 @@ def test_publish_writes_what_changed_and_removes_what_it_published(tmp_path, mon
     assert publish("r") == ["a.csv", "b.tex", "c.png"]
     assert {path.name for path in target.iterdir()} == {"a.csv", "b.tex", "mine.csv", "MANIFEST.json"}
     assert (target / "b.tex").read_text() == "tables/b.tex"
+    (target / "MANIFEST.json").write_text(json.dumps({"../../runs/r/tables/a.csv": "", "mine.csv": ""}))
+    assert publish("r") == ["mine.csv"], "what it lists, but nothing outside"
     assert json.loads((target / "MANIFEST.json").read_text()).keys() == {"a.csv", "b.tex"}
+    (target / "MANIFEST.json").write_text("<<<<<<< HEAD")
+    with pytest.raises(PublishError, match=r"MANIFEST.json is damaged .*remove it"):
+        publish("r")
+
+
+def test_a_status_that_cannot_be_written_stops_no_work(tmp_path, monkeypatch):
+    for name in ("status", "none/status"):
+        monkeypatch.setenv(STATUS_VARIABLE, str(tmp_path / name))
+        assert list(track("ab", "training")) == ["a", "b"]
 
 
 def test_status_lines_off_a_terminal(notebooks, monkeypatch):

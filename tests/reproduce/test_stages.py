@@ -268,8 +268,9 @@ def test_the_record_is_the_provenance_and_a_broken_one_counts_as_none(world):
     assert set(record["components"]) == {"notebook", "config", "files", "needs", "modules", "versions"}
     assert set(record["components"]["needs"]) == {"features/one.bin"} and set(record["made"]) == {"tables/b.csv"}
     assert {"git_commit", "seconds", "python"} <= record.keys()
-    record_path(stage, world.run).write_text(json.dumps(record)[:100])
-    assert world.reasons()["02_train"] == ("not run yet",)
+    for broken in (json.dumps(record)[:100].encode(), b"[]", b"null", b"{}", b'{"key": "\xff"}'):
+        record_path(stage, world.run).write_bytes(broken)
+        assert world.reasons()["02_train"] == ("not run yet",)
 
 
 @pytest.mark.parametrize(
@@ -321,6 +322,7 @@ def test_order_follows_needs_then_names(tmp_path):
     assert [s.name for s in upstream(stages, "tables/e.csv")] == ["03_free", "04_end"], "by glob"
     assert upstream(stages, "made by nobody") == stages
     assert [s.name for s in select(stages, "04,02")] == ["02_first", "04_end"]
+    assert select(stages, None) == select(stages, ",") == stages
     with pytest.raises(StageError, match="no notebook begins with '7'.*02_first"):
         select(stages, "7")
 
@@ -350,6 +352,16 @@ def test_no_parameters_cell_and_no_notebooks(tmp_path):
         read_stages(tmp_path)
     notebook(tmp_path, "01_a", "", tag="other", needs=[], makes=[])
     with pytest.raises(StageError, match=r"01_a.ipynb: no code cell is tagged 'parameters'"):
+        read_stages(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"cells": [', "<<<<<<< HEAD\n{}", "{}", "[]", '{"metadata": {}, "worksheets": []}']
+)
+def test_a_notebook_that_cannot_be_read_is_named(tmp_path, text):
+    notebook(tmp_path, "01_a", "", needs=[], makes=[])
+    (tmp_path / "02_b.ipynb").write_text(text)
+    with pytest.raises(StageError, match=r"02_b.ipynb: not a notebook of the present format .*git checkout"):
         read_stages(tmp_path)
 
 

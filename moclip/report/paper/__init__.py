@@ -6,5 +6,5 @@ import pandas as pd
 
 
 def numbers(exhibit: str) -> pd.DataFrame:
-    """What the paper says in ``table1``, ``table2``, ``figure2`` or ``figure3``."""
+    """A CSV here: the paper's ``table1``, ``table2``, ``figure2``, ``figure3``; others' ``published``, ``external``."""
     return pd.read_csv(Path(__file__).parent / f"{exhibit}.csv")
