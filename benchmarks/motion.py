@@ -4,7 +4,7 @@
 
 Reads the golden files, real clips re-encoded in CoViAR's format, the real clips as they are (XviD) and as H.264 with
 and without B-frames (``MOCLIP_UCF101_ROOT``), and the videos given. All contenders take turns on a file, round after
-round, each with one thread; a ratio is taken within a round, and the median over the rounds is reported with the
+round in another order, each with one thread; a ratio is taken within a round, and the median over the rounds is reported with the
 smallest and the largest. Where other programs share the machine, the ratios of processor time (``cpu``) say more than
 those of the clock. ``OUT`` gets ``motion.csv``, a row a file and contender, and ``motion.md``.
 """
@@ -168,8 +168,8 @@ def measure(kind: str, path: Path, folder: Path, rounds: int, rng: np.random.Gen
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     gc.collect()
     gc.freeze()  # so that the collections below have little to walk through, and leave the caches warm
-    for turn in range(rounds + 1):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+    for _ in range(rounds + 1):
+        for name in rng.permutation(names):  # nobody always comes after the one that leaves the caches coldest
             gc.collect()  # what one leaves behind (pictures, where vectors are read) is not charged to the next
             start = time.perf_counter(), time.process_time()
             found[name]()

@@ -50,13 +50,14 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, side: 
     shift, rows, columns, one = FINEST, np.uint64(mask.shape[0]), np.uint64(mask.shape[1]), np.uint64(1)
     while 1 << shift < side:
         shift += 1
-    past, scale, corners = 0, 0, 0
+    past, corners, scales, common = 0, 0, 0, -1
     for vector in vectors:
         x, y = vector.dst_x - (vector.w >> 1), vector.dst_y - (vector.h >> 1)
         corners |= x | y | vector.w | vector.h
         if vector.source < 0:
-            scale = vector.motion_scale if not past or vector.motion_scale == scale else -1
             past += 1
+            scales |= vector.motion_scale  # bits of any
+            common &= vector.motion_scale  # bits of all
             # Destination minus source. A damaged stream may hold anything.
             vx = min(max(-np.int64(vector.motion_x), -32767), 32767)
             vy = min(max(-np.int64(vector.motion_y), -32767), 32767)
@@ -85,7 +86,7 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, side: 
     needed = FINEST
     while needed < COARSEST and not corners >> needed & 1:
         needed += 1
-    return past, 1 << needed, scale
+    return past, 1 << needed, scales if scales == common else -1
 
 
 @numba.njit(cache=True, nogil=True)
