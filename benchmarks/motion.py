@@ -4,9 +4,9 @@
 
 Reads the golden files, real clips re-encoded in CoViAR's format, the real clips as they are (XviD) and as H.264 with
 and without B-frames (``MOCLIP_UCF101_ROOT``), and the videos given. All contenders take turns on a file, round after
-round in another order, each with one thread; a ratio is taken within a round, and the median over the rounds is reported with the
-smallest and the largest. Where other programs share the machine, the ratios of processor time (``cpu``) say more than
-those of the clock. ``OUT`` gets ``motion.csv``, a row a file and contender, and ``motion.md``.
+round in another order, each with one thread; a ratio is taken within a round, and the median over the rounds is
+reported with the smallest and the largest. Where other programs share the machine, the ratios of processor time
+(``cpu``) say more than those of the clock. ``OUT`` gets ``motion.csv``, a row a file and contender, and ``motion.md``.
 """
 
 import argparse
