@@ -147,10 +147,12 @@ class Motion:
         Raises
         ------
         IndexError, ValueError
-            As for `accumulated`; ValueError also for an unknown ``field``.
+            As for `accumulated`; ValueError also for an unknown ``field`` and a ``bound`` of 0 or less.
         """
         if field not in ("accumulated", "raw"):
             raise ValueError(f"field must be 'accumulated' or 'raw', not {field!r}")
+        if bound is not None and not bound > 0:
+            raise ValueError(f"bound must be more than 0 pixels, not {bound}")
         places = [self._locate(int(t)) for t in frames]
         pixels = np.int32 if self.compat else np.float32
         out = np.empty((len(places), self.height, self.width, 2), np.uint8 if bound is not None else pixels)

@@ -172,6 +172,9 @@ def test_fields_are_those_of_single_frames(tmp_path, pan):
         motion.fields([3, 14])
     with pytest.raises(ValueError, match="accumulated"):
         motion.fields([3], "summed")
+    for bound in (0.0, -20.0, float("nan")):
+        with pytest.raises(ValueError, match="more than 0"):
+            motion.fields([3], bound=bound)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
