@@ -87,6 +87,26 @@ def config():
     return load_config("smoke", {"mv.batch_size": 3})
 
 
+@pytest.fixture
+def clips(photos, store, config):
+    """The training clips of `photos` with their motion."""
+    from moclip.loading import MotionClips
+
+    return MotionClips.from_config(photos.train, store, config, flips=True)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A motion network of four classes, with random weights."""
+    import torch
+
+    from moclip.models import create_model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return create_model("mv_tsn", num_classes=4, backbone="tf_efficientnet_lite0", pretrained=False)
+
+
 @pytest.fixture(scope="session")
 def clip_model():
     """A random CLIP of the ViT kind, small, in FP32 and evaluation mode."""

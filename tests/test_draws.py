@@ -14,18 +14,6 @@ from moclip.sections import Fusion
 from moclip.training import fit_head
 
 
-@pytest.fixture(scope="module")
-def network():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return create_model("mv_tsn", num_classes=4, backbone="tf_efficientnet_lite0", pretrained=False)
-
-
-@pytest.fixture
-def clips(photos, store, config):
-    return MotionClips.from_config(photos.train, store, config, flips=True)
-
-
 @pytest.fixture
 def fresh(network, clips, tmp_path):
     """Draws of a seed in a folder of their own; the rest by keyword."""

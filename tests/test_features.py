@@ -17,8 +17,7 @@ from moclip import features
 from moclip.artefacts import load_tensors
 from moclip.features import appearance_features, class_features, extract_motion, motion_features, seen_frames
 from moclip.fingerprints import fingerprints
-from moclip.loading import MotionClips, content_path
-from moclip.models import create_model
+from moclip.loading import content_path
 from moclip.models.encoders import load_encoder
 from moclip.models.encoders.base import Encoder, class_embeddings
 from moclip.parallel import ClipsError
@@ -398,18 +397,6 @@ def test_the_key_of_clip_s_features_is_the_same_in_every_process(clip_file, some
 
 
 # --- motion features ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def network():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return create_model("mv_tsn", num_classes=4, backbone="tf_efficientnet_lite0", pretrained=False)
-
-
-@pytest.fixture
-def clips(photos, store, config):
-    return MotionClips.from_config(photos.train, store, config, flips=True)
 
 
 def test_features_of_a_clip_are_those_of_its_views(network, clips):

@@ -29,18 +29,19 @@ def same(one, two):
 
 # --- killed ---------------------------------------------------------------------------------------------------------
 
-SCRIPT = """
+KILLED_AT_A_DRAW = """
 import os, pickle, signal, sys
 from pathlib import Path
 import torch
 from moclip import resume
+from moclip.draws import FreshDraws
 from moclip.loading import MotionClips
 from moclip.models import create_model
-from moclip.training import fit_mv
+from moclip.training import fit_head, fit_mv
 
 resume.PAUSE = 0
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
-clips, settings = pickle.loads((folder / "clips.pkl").read_bytes())
+given = pickle.loads((folder / "given.pkl").read_bytes())
 original, drawn = MotionClips.__getitem__, []
 
 def draw(self, key):
@@ -50,11 +51,18 @@ def draw(self, key):
     return original(self, key)
 
 MotionClips.__getitem__ = draw
+"""
+
+SCRIPT = (
+    KILLED_AT_A_DRAW
+    + """
+clips, settings = given
 torch.manual_seed(0)
 network = create_model("mv_tsn", num_classes=4, backbone=settings.backbone, pretrained=False)
 fit_mv(network, clips, settings, "cpu", folder=folder / "training")
 torch.save([network.state_dict(), drawn], folder / "end.pt")
 """
+)
 
 
 def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_weights_bit_for_bit(photos, store, config, tmp_path):
@@ -64,7 +72,7 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_weights_bit_for_
     network = create_model("mv_tsn", num_classes=4, backbone=mv.backbone, pretrained=False)
     history = fit_mv(network, clips, mv, "cpu")
 
-    (tmp_path / "clips.pkl").write_bytes(pickle.dumps((clips, mv)))
+    (tmp_path / "given.pkl").write_bytes(pickle.dumps((clips, mv)))
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     root = Path(__file__).parents[1]
     killed = subprocess.run([*command, str(2 * 8 + 4)], cwd=root, capture_output=True)  # 8 clips: in the third epoch
@@ -84,28 +92,10 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_weights_bit_for_
     assert {path.name for path in folder.iterdir()} == FILES, "what was there to go on is gone"
 
 
-HEAD = """
-import os, pickle, signal, sys
-from pathlib import Path
-import torch
-from moclip import resume
-from moclip.draws import FreshDraws
-from moclip.loading import MotionClips
-from moclip.models import create_model
-from moclip.training import fit_head
-
-resume.PAUSE = 0
-folder, last = Path(sys.argv[1]), int(sys.argv[2])
-clips, tested, network, settings = pickle.loads((folder / "given.pkl").read_bytes())
-original, drawn = MotionClips.__getitem__, []
-
-def draw(self, key):
-    drawn.append(key)
-    if len(drawn) == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, key)
-
-MotionClips.__getitem__ = draw
+HEAD = (
+    KILLED_AT_A_DRAW
+    + """
+clips, tested, network, settings = given
 draws = FreshDraws(network, clips, 1, "cpu", settings.batch_size, folder / "draws", settings.statistics == "drifting")
 sizes = {"num_classes": 4, "appearance_dim": 3, "motion_dim": 1280, "hidden": 8}
 seen, labels = torch.arange(24.0).view(8, 3) % 5, torch.tensor([clip.label for clip in clips.clips])
@@ -118,6 +108,7 @@ for name in ("fusion", "other"):
     ends.append([head.state_dict(), history.to_dict("records")])
 torch.save([ends, draws.network_at(3).state_dict(), drawn], folder / "end.pt")
 """
+)
 
 
 @pytest.mark.parametrize(("statistics", "select"), [("frozen", "last"), ("drifting", "last"), ("drifting", "test")])
