@@ -133,7 +133,9 @@ def _joined(column: str, runs: Mapping[int, str]) -> "pd.DataFrame":
         source = paths.run_dir(name) / "tables" / "results.csv"
         if not source.is_file():
             raise PublishError(f"{column} {value} made no {source}; one of the notebooks has to write it")
-        table = pd.read_csv(source)
+        table = pd.read_csv(source, dtype={"dataset": str})  # a folder of videos may be called 007
+        if missing := {"dataset", "system", "accuracy"} - set(table):
+            raise PublishError(f"{source} lacks {', '.join(sorted(missing))}; it has the columns {list(table)}")
         table.insert(0, column, value)
         parts.append(table)
     return pd.concat(parts, ignore_index=True)

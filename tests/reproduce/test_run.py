@@ -16,7 +16,7 @@ from moclip import paths
 from moclip.progress import STATUS_VARIABLE, track
 from moclip.reproduce.display import Display, clock
 from moclip.reproduce.notebook import NotebookError, Progress
-from moclip.reproduce.publish import PublishError, publish
+from moclip.reproduce.publish import PublishError, publish, publish_seeds
 from moclip.reproduce.run import BusyError, _lock, folds, plan, reproduce, seeds
 from moclip.reproduce.stages import StageError
 from moclip.sections import ConfigError
@@ -326,6 +326,18 @@ def test_seeds_are_runs_of_their_own_and_one_table(notebooks, in_process):
     assert summary["mean"] == pytest.approx(0.6) and summary["std"] == pytest.approx(0.1)
     assert sorted(p.name for p in (paths.home() / "runs").iterdir()) == ["smoke", "smoke-seed1", "smoke-seed2"]
     assert {p.name for p in folder.iterdir()} == {"motion_seeds.csv", "motion_seeds_summary.csv"}
+
+
+def test_results_to_be_joined_have_their_columns_and_names_stay_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path))
+    results = paths.run_dir("mine") / "tables" / "results.csv"
+    results.parent.mkdir(parents=True)
+    results.write_text("dataset,system,accuracy\n007,s,0.5\n7,s,0.25\n")
+    rows, summary = (pd.read_csv(path, dtype={"dataset": str}) for path in publish_seeds("mine", {0: "mine"}))
+    assert list(rows["dataset"]) == list(summary["dataset"]) == ["007", "7"] and list(summary["mean"]) == [0.5, 0.25]
+    results.write_text("dataset,correct\nd,1\n")
+    with pytest.raises(PublishError, match=r"results.csv lacks accuracy, system; it has the columns"):
+        publish_seeds("mine", {0: "mine"})
 
 
 FOLD = """
