@@ -4,7 +4,8 @@
 
 Weights are random but for the offline encoder's: the towers are counted and timed here, nothing is recognised. They
 take turns, round after round, in one process: FP32 and bfloat16 (autocast) under torch, FP32 under ONNX Runtime where
-the extra `export` is installed, all with the same number of threads. A ratio is taken within a round, to CLIP ViT-B/32
+the extra `export` is installed, all with the same number of threads; on a GPU (``--device cuda``) torch alone, and FP32
+means FP32 (no TF32). A ratio is taken within a round, to CLIP ViT-B/32
 under torch in FP32 at the same batch; the median over the rounds is reported with the smallest and the largest.
 
 Extraction is `moclip.features.appearance_features` with an empty cache, on real clips (``MOCLIP_UCF101_ROOT``) or
@@ -42,7 +43,7 @@ OPEN_CLIP = ("MobileCLIP-S1", "ViT-B-16-SigLIP")
 # --- towers ---------------------------------------------------------------------------------------------------------
 
 
-def towers() -> dict[str, tuple[nn.Module, Tensor]]:
+def towers(device: torch.device) -> dict[str, tuple[nn.Module, Tensor]]:
     """Image tower and one image of its size, by name; the peer first."""
     found: dict[str, tuple[nn.Module, Tensor]] = {PEER[0]: (untrained_image_tower(), torch.zeros(1, 3, 224, 224))}
     offline, _ = load_encoder("offline")
@@ -52,11 +53,13 @@ def towers() -> dict[str, tuple[nn.Module, Tensor]]:
         side = visual.image_size
         height, width = side if isinstance(side, tuple) else (side, side)
         found[f"open_clip: {name}"] = visual, torch.zeros(1, 3, height, width)
-    return found
+    return {name: (tower.to(device), image.to(device)) for name, (tower, image) in found.items()}
 
 
 def onnx_session(tower: nn.Module, image: Tensor, folder: Path) -> Callable[[Tensor], object] | None:
-    """The tower under ONNX Runtime; None without the extra, or where the export fails (said on the screen)."""
+    """The tower under ONNX Runtime; None on a GPU, without the extra, or where the export fails (which is said)."""
+    if image.device.type != "cpu":
+        return None
     try:
         import onnxruntime
     except ImportError:
@@ -85,18 +88,18 @@ def onnx_session(tower: nn.Module, image: Tensor, folder: Path) -> Callable[[Ten
 
 def under_bf16(tower: nn.Module) -> Callable[[Tensor], object]:
     def call(images: Tensor) -> object:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(images.device.type, torch.bfloat16):
             return tower(images)
 
     return call
 
 
 @torch.inference_mode()
-def speeds(batches: list[int], rounds: int) -> pd.DataFrame:
+def speeds(batches: list[int], rounds: int, device: torch.device) -> pd.DataFrame:
     """A row a tower, way of computing and batch."""
     calls: dict[tuple[str, str], tuple[Callable[[Tensor], object], Tensor]] = {}
     facts = {}
-    for name, (tower, image) in towers().items():
+    for name, (tower, image) in towers(device).items():
         counted = costs.count(tower, image)
         facts[name] = {"parameters (M)": counted["params"] / 1e6, "GMACs": counted["macs_per_view"] / 1e9}
         calls[name, "torch FP32"] = tower, image
@@ -112,8 +115,12 @@ def speeds(batches: list[int], rounds: int) -> pd.DataFrame:
             for key in keys[turn % len(keys) :] + keys[: turn % len(keys)]:
                 call, image = calls[key]
                 images = image.repeat(batch, 1, 1, 1)
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
                 start = time.perf_counter()
                 call(images)
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
                 taken[key].append(time.perf_counter() - start)
         peer = np.array(taken[PEER][1:])  # the first round warms up
         for (name, way), seconds in taken.items():
@@ -141,9 +148,10 @@ def every_frame(path: Path, which: str, seed: int = 0) -> np.ndarray:
     return read_frames(path, range(count))[[count // 2]]
 
 
-def extraction(per_class: int, rounds: int) -> pd.DataFrame:
+def extraction(per_class: int, rounds: int, device: torch.device) -> pd.DataFrame:
     """A row a way: clips a second, and how much faster `appearance_features` is."""
     encoder, preprocess = load_encoder("offline")
+    encoder.to(device)
     readers = {"only the frame wanted": features.seen_frames, "every frame": every_frame}
     taken: dict[tuple[str, str], list[float]] = {(w, p): [] for w in readers for p in ("reading", "file to feature")}
     with tempfile.TemporaryDirectory() as folder:
@@ -185,11 +193,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds, after one to warm up (default: 5)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16], help="images a batch (default: 1 16)")
     parser.add_argument("--clips", type=int, default=4, help="real clips a class (default: 4)")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    device = torch.device(arguments.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     about = machine("torch", "open_clip_torch", "av") + f", {torch.get_num_threads()} thread(s)"
-    tables = {"extraction": extraction(arguments.clips, arguments.rounds)}
-    tables["appearance"] = speeds(arguments.batches, arguments.rounds)
+    about += f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    tables = {"extraction": extraction(arguments.clips, arguments.rounds, device)}
+    tables["appearance"] = speeds(arguments.batches, arguments.rounds, device)
     for name, table in tables.items():
         table.to_csv(arguments.out / f"{name}.csv", index=False, float_format="%.5g")
     head = f"{arguments.rounds} rounds: median (smallest - largest). `ratio`: to {PEER[0]}, {PEER[1]}, same batch."

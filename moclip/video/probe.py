@@ -24,6 +24,8 @@ MOTION_CODECS = frozenset({
 """Codecs whose FFmpeg decoder exports motion vectors."""
 
 MAX_PIXELS = 64 << 20  # twice 8K; a damaged header may ask for any amount of memory
+# Tags need not be UTF-8. From PyAV 19 on they never fail, and the argument is gone.
+_ANY_TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 TRANSCODE_ADVICE = "re-encode it with moclip.video.transcode(src, dst) and read that"
 
 
@@ -111,8 +113,8 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
     path = Path(path)
     known = _container(path)
     with _blamed_on(path):
-        # The whole path: FFmpeg takes what stands before a colon for a protocol. Tags need not be UTF-8.
-        container = av.open(str(path.absolute()), format=known, metadata_errors="replace")
+        # The whole path: FFmpeg takes what stands before a colon for a protocol.
+        container = av.open(str(path.absolute()), format=known, **_ANY_TAGS)  # type: ignore[call-overload]
     with container:
         if not container.streams.video or container.format.name == "tty":  # FFmpeg draws .txt files as terminals
             raise VideoError(path, "no video stream in it")
@@ -194,9 +196,11 @@ def frame_rate(stream: VideoStream, stamps: Sequence[int] = ()) -> Fraction | No
         frames): FFmpeg says 25 whatever it is.
     """
     first, last = min(stamps, default=0), max(stamps, default=0)
-    if stream.container.format.name == "m4v" and first < last and stream.time_base is not None:
-        return (len(stamps) - 1) / ((last - first) * stream.time_base)
-    return stream.average_rate or stream.guessed_rate
+    clock = stream.time_base
+    if stream.container.format.name == "m4v" and first < last and clock:
+        return Fraction((len(stamps) - 1) * clock.denominator, (last - first) * clock.numerator)
+    rate = stream.average_rate or stream.guessed_rate  # where there is none: None before PyAV 19, 0/1 from then on
+    return Fraction(rate.numerator, rate.denominator) if rate else None
 
 
 @contextmanager

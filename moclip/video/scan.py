@@ -1,7 +1,7 @@
 """Motion vectors from the bitstream: one decoding pass, a piece at a time."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -179,10 +179,15 @@ def _chunks(
 
 def _vectors(frame: av.VideoFrame, snow: bool) -> np.ndarray | None:
     """A frame's list of vectors: `VECTOR` array (N,)."""
-    side_data, vectors = frame.side_data, None
-    for data in side_data:
-        if isinstance(data, MotionVectors):  # to ask by type takes longer than all the rest here: it hashes an Enum
-            vectors = np.frombuffer(data, VECTOR)
+    side_data: Any = frame.side_data
+    vectors = None
+    place = -1  # the vectors are the last entry, as a rule
+    # By place: to ask by type takes longer than all the rest here (it hashes an Enum), and to iterate gives entries
+    # before PyAV 19, their types from then on.
+    with suppress(IndexError):
+        while not isinstance(side_data[place], MotionVectors):
+            place -= 1
+        vectors = np.frombuffer(side_data[place], VECTOR)
     # A frame and its side data hold each other, so that pictures would pile up until the garbage collector comes by,
     # and the decoder would take fresh memory for each: three times as long. Another frame in its place ends it.
     SideDataContainer.__init__(side_data, _NO_FRAME)  # type: ignore[call-arg]
