@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.rank_zero import rank_zero_module
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -27,6 +28,11 @@ ONE_PROCESS = Training()  # type: ignore[call-arg]
 log = logging.getLogger(__name__)
 
 
+def _no_advice_to_round(record: logging.LogRecord) -> bool:
+    """Lightning advises TF32 on every GPU that has it; who wants speed sets ``training.precision``."""
+    return "set_float32_matmul_precision" not in record.getMessage()
+
+
 class TrainingError(MoclipError):
     """A training that cannot be done as it is asked for; the message says what to do."""
 
@@ -34,10 +40,15 @@ class TrainingError(MoclipError):
 def make_fabric(device: str = "auto", training: Training = ONE_PROCESS) -> Fabric:
     """Devices and precision. Several devices are several processes: Lightning starts this command once more for each.
 
+    FP32 means FP32 from here on, for this process: torch would compute convolutions on a GPU in TF32, whose fractions
+    have 10 bits.
+
     Parameters
     ----------
     device : ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
     """
+    torch.backends.cudnn.allow_tf32 = False
+    rank_zero_module.log.addFilter(_no_advice_to_round)
     if training.devices > 1 and hasattr(sys, "ps1"):
         raise TrainingError(
             f"a notebook is one process, training.devices={training.devices} asks for more. First `moclip train "

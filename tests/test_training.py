@@ -1,5 +1,6 @@
 """One loop: it learns, it repeats, its learning rate is what it is said to be."""
 
+import logging
 import math
 import os
 import pickle
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.fabric.accelerators import cuda
+from lightning.fabric.utilities.rank_zero import rank_zero_info
 from timm.optim import param_groups_weight_decay
 from torch import nn
 
@@ -437,6 +440,19 @@ def test_two_processes_train_one_network_and_count_every_clip_once(photos, store
     alone = fit(make_fabric("cpu"), *arguments, accumulate=2)
     torch.testing.assert_close(one["toy"]["weight"], linear.weight.detach())
     np.testing.assert_allclose(one["toy history"], alone, rtol=1e-5)
+
+
+def test_fp32_means_fp32_and_nobody_advises_less(monkeypatch, caplog):
+    torch.backends.cudnn.allow_tf32 = True
+    make_fabric("cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H100")
+    monkeypatch.setattr(cuda, "_is_ampere_or_later", lambda device: True)
+    with caplog.at_level(logging.INFO, "lightning.fabric"):
+        cuda._check_cuda_matmul_precision(torch.device("cuda"))
+        rank_zero_info("another word")
+    assert caplog.messages == ["another word"]
 
 
 def test_a_notebook_is_told_how_several_devices_train(monkeypatch):
