@@ -90,6 +90,42 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, side: 
 
 
 @numba.njit(cache=True, nogil=True)
+def unfold(
+    planes: np.ndarray,
+    shape: tuple[int, int, int],
+    frames: np.ndarray,
+    shift: int,
+    grid: np.ndarray,
+    places: np.ndarray,
+) -> None:
+    """Some frames of a packed chunk on the cells of its clip; see `moclip.video.store._pack`.
+
+    Parameters
+    ----------
+    planes : uint8 (5 * n * rows * columns,)
+        Low bytes of all x, of all y, high bytes of all x, of all y, masks.
+    shape : (n, rows, columns)
+        Of the chunk.
+    frames : int64 (K,)
+        Frames of the chunk.
+    shift : int
+        log2 of how many cells of the clip lie side by side in one of the chunk.
+    grid : int16 (S, gh, gw, 2), written at ``places``
+    places : int64 (K,)
+    """
+    count, rows, columns = shape
+    cells = count * rows * columns
+    for frame, place in zip(frames, places):  # noqa: B905
+        for i in range(grid.shape[1]):
+            first = (frame * rows + (i >> shift)) * columns
+            for j in range(grid.shape[2]):
+                for axis in range(2):
+                    low = np.uint64(axis * cells + first + (j >> shift))
+                    folded = np.int64(planes[low]) | np.int64(planes[low + np.uint64(2 * cells)]) << 8
+                    grid[place, i, j, axis] = (folded >> 1) ^ -(folded & 1)
+
+
+@numba.njit(cache=True, nogil=True)
 def whole_pixels(units: int, bits: int, coviar: bool) -> int:
     """A vector's component in whole pixels: the nearest (halves upward), or in CoViAR's way cut toward zero."""
     if not coviar:

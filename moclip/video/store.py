@@ -46,8 +46,12 @@ class StoredMotion(Motion):
     @cached_property
     def mask(self) -> np.ndarray:  # type: ignore[override]
         """uint8 (T, gh, gw), see `Motion`."""
-        masks = [self._unpack(chunk)[1] for chunk in range(len(self._arrays["blocks"]))]
-        return np.concatenate([np.empty((0, *self._shape(self.block)), np.uint8), *masks])[: len(self)]
+        parts = [np.empty((0, *self._shape(self.block)), np.uint8)]
+        for chunk, side in enumerate(self._arrays["blocks"].tolist()):
+            planes, shape = self._unpack(chunk)
+            mask = planes[4 * math.prod(shape) :].reshape(shape)
+            parts.append(refine(mask, side, self.block, self.height, self.width))
+        return np.concatenate(parts)[: len(self)]
 
     def __len__(self) -> int:
         """Number of frames T."""
@@ -57,13 +61,17 @@ class StoredMotion(Motion):
         """Block grids of some frames: int16 (S, gh, gw, 2)."""
         if "grid" in self.__dict__:
             return super().cells(frames)
+        from moclip.video import _kernels  # numba: most of a second to import
+
         wanted = self._indices(frames)
         out = np.empty((len(wanted), *self._shape(self.block), 2), np.int16)
         starts = self._arrays["starts"]
-        homes = np.searchsorted(starts, wanted, "right") - 1
-        for chunk in np.unique(homes):
-            here = homes == chunk
-            out[here] = self._unpack(int(chunk))[0][wanted[here] - starts[chunk]]
+        homes = starts.searchsorted(wanted, "right") - 1
+        for chunk in sorted(set(homes.tolist())):
+            here = np.flatnonzero(homes == chunk)
+            planes, shape = self._unpack(chunk)
+            times = int(self._arrays["blocks"][chunk]) // self.block
+            _kernels.unfold(planes, shape, wanted[here] - starts[chunk], times.bit_length() - 1, out, here)
         return out
 
     def _coviar(self) -> Motion:
@@ -74,21 +82,12 @@ class StoredMotion(Motion):
     def _shape(self, block: int) -> tuple[int, int]:
         return math.ceil(self.height / block), math.ceil(self.width / block)
 
-    def _unpack(self, chunk: int) -> tuple[np.ndarray, np.ndarray]:
-        """Grids (n, gh, gw, 2) and masks (n, gh, gw) of a chunk; what `_pack` packed."""
-        starts, offsets, block = (self._arrays[name] for name in ("starts", "offsets", "blocks"))
-        count, side = int(starts[chunk + 1] - starts[chunk]), int(block[chunk])
-        shape = (count, *self._shape(side))
-        cells = math.prod(shape)
+    def _unpack(self, chunk: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """What `_pack` packed: the bytes of a chunk, uint8 (5 * n * gh * gw,), and (n, gh, gw) of its own cells."""
+        starts, offsets = self._arrays["starts"], self._arrays["offsets"]
+        shape = int(starts[chunk + 1] - starts[chunk]), *self._shape(int(self._arrays["blocks"][chunk]))
         raw = zlib.decompress(self._arrays["packed"].data[offsets[chunk] : offsets[chunk + 1]])
-        planes = np.frombuffer(raw, np.uint8)
-        folded = planes[2 * cells : 4 * cells].astype(np.uint16) << 8 | planes[: 2 * cells]
-        grid = (folded >> 1).view(np.int16) ^ -(folded & 1).view(np.int16)
-        fit = (side, self.block, self.height, self.width)
-        return (
-            refine(np.moveaxis(grid.reshape(2, *shape), 0, -1), *fit),
-            refine(planes[4 * cells :].reshape(shape), *fit),
-        )
+        return np.frombuffer(raw, np.uint8), shape
 
 
 def save_motion(motion: Motion, path: Path | str, source_fingerprint: str) -> None:

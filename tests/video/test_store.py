@@ -63,6 +63,7 @@ def mixed():
     for t in np.flatnonzero(types == "P"):
         side = (1, 2, 4)[t // 10 % 3]
         cells = rng.integers(-300, 300, (9, 12, 2)) * rng.integers(0, 2, (9, 12, 1))
+        cells[0, :2] = (32767, -32767), (-1, 256)  # the ends, and both bytes
         grid[t] = np.repeat(np.repeat(cells[::side, ::side], side, 0), side, 1)[:9, :12]
         mask[t] = np.repeat(np.repeat(rng.integers(0, 3, (9, 12))[::side, ::side], side, 0), side, 1)[:9, :12]
     grid[mask != 1] = 0
