@@ -138,11 +138,13 @@ def paste(
     to: np.ndarray, start: int, source: np.ndarray, begin: int, rows: int, columns: int, width: int, gain: int
 ) -> None:
     """``to = source + gain`` on a rectangle of flat pictures of ``width``; ``start`` and ``begin`` are its corners."""
-    for row in range(rows):
-        # No check for negative indices: the loop becomes vectors.
-        target, origin = np.uint64(start + row * width), np.uint64(begin + row * width)
+    # Unsigned: no check for negative indices, so that the loop becomes vectors.
+    target, origin, step = np.uint64(start), np.uint64(begin), np.uint64(width)
+    for _ in range(rows):
         for n in range(np.uint64(columns)):
             to[target + n] = source[origin + n] + gain
+        target += step
+        origin += step
 
 
 @numba.njit(cache=True, nogil=True)
@@ -177,28 +179,29 @@ def advance(
     """
     half = 4 * state.itemsize
     height, width, side, bits = size
-    gh, gw = grids.shape[1:3]
+    vectors = grids.view(np.int32).reshape(grids.shape[:3])  # x and y at once
+    columns, one = np.uint64(grids.shape[2]), np.uint64(1)
     for k in range(len(grids)):
         old, new = state[now], state[1 - now]
         now = 1 - now
-        for i in range(gh):
+        for i in range(grids.shape[1]):
+            row, lags = vectors[k, i], moved[i]
             top, bottom = i * side, min(i * side + side, height)
-            j = 0
-            while j < gw:  # a run of cells that do the same
-                start, lags = j, moved[i, j]
-                vx, vy = int(grids[k, i, j, 0]), int(grids[k, i, j, 1])
-                still = vx == 0 and vy == 0
-                while (
-                    j < gw
-                    and grids[k, i, j, 0] == vx
-                    and grids[k, i, j, 1] == vy
-                    and (not still or moved[i, j] == lags)
-                ):
-                    moved[i, j] = not still
-                    j += 1
-                if still and not lags:
-                    continue
-                left, right = start * side, min(j * side, width)
+            j = np.uint64(0)
+            while j < columns:  # a run of cells that do the same
+                start, vector, lag = j, row[j], lags[j]
+                if vector:
+                    while j < columns and row[j] == vector:
+                        lags[j] = 1
+                        j += one
+                else:
+                    while j < columns and not row[j] and lags[j] == lag:
+                        lags[j] = 0
+                        j += one
+                    if not lag:
+                        continue
+                left, right = int(start) * side, min(int(j) * side, width)
+                vx, vy = int(grids[k, i, start, 0]), int(grids[k, i, start, 1])
                 dx, dy = whole_pixels(vx, bits, coviar), whole_pixels(vy, bits, coviar)
                 # The part whose source lies in the image.
                 upper, lower = max(top, dy), min(bottom, height + dy)
