@@ -1,6 +1,7 @@
 """The ``moclip`` command. Heavy imports are inside the commands, so that ``moclip --help`` answers at once."""
 
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -116,9 +117,12 @@ def figures(profile: Profile = "quick", param: Override = None) -> None:
     """
     from moclip import paths
     from moclip.reproduce.publish import publish
+    from moclip.reproduce.run import locked
 
     run = load_config(profile, overrides_of(param)).run
-    changed = publish(run)
+    folder = paths.run_dir(run)
+    with locked(folder) if folder.is_dir() else nullcontext():
+        changed = publish(run)
     typer.echo(f"published to {paths.figures_dir(run)}: {', '.join(changed) if changed else 'unchanged'}")
 
 

@@ -74,6 +74,12 @@ class Data(Section):
         None, description="address of a Dask scheduler (tcp://host:port) whose workers read videos instead"
     )
 
+    @model_validator(mode="after")
+    def _generated_clips_are_of_one_format(self) -> "Data":
+        if self.reencode and self.name == "moving_photos":
+            raise ValueError("moving_photos are generated in one format: reencode has nothing to do there")
+        return self
+
     def check(self) -> None:
         """Raise `ConfigError` where the user's folders are not named or not there; nothing is looked at inside."""
         lists = ("root", "annotation_path")

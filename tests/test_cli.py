@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import pytest
 
 import moclip
@@ -55,6 +56,16 @@ def test_help_answers_at_once():
     assert time.monotonic() - start < 3
     assert all(word in text for word in ("doctor", "reproduce", "figures", "seeds", "folds", "train"))
     assert "..." not in text.partition("Commands:")[2], "what a command does stands there whole"
+
+
+@pytest.mark.parametrize("command", ["reproduce", "figures", "train"])
+def test_a_run_that_another_command_writes_is_left_alone(moclip_command, tmp_path, command):
+    run = tmp_path / "runs" / "smoke"
+    run.mkdir(parents=True)
+    with filelock.FileLock(run / ".lock"):
+        code, _, err = moclip_command(command, "--profile", "smoke")
+    assert code == 2 and f"{run} is being written by another moclip command" in err and "-p run=NAME" in err
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], [".lock"])
 
 
 @pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds", "train"])

@@ -49,6 +49,7 @@ def test_overrides_dotted_and_nested_are_the_same():
         ({"figures.confusion_order": "sorted"}, "figures.confusion_order: .*found 'sorted'"),
         ({"figures.examples": "best"}, "figures.examples: .*found 'best'"),
         ({"figures.vidio": "x"}, "unknown key 'figures.vidio' .did you mean 'video'"),
+        ({"data": {"reencode": True}}, r"data: .*generated in one format"),
     ],
 )
 def test_wrong_overrides(overrides, message):

@@ -1,5 +1,7 @@
 """``moclip train``: the training of notebook 02 without the notebook, on several devices if asked."""
 
+import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,14 +48,17 @@ def train(
     from moclip import features
     from moclip.datasets.prepare import datasets_of
     from moclip.loop import make_fabric
+    from moclip.reproduce.run import locked
 
-    # Before other processes are started: they find the clips and their motion ready.
-    datasets = datasets_of(config.data)
-    for dataset in datasets:
-        features.extract_motion(dataset.clips, cache_dir() / "motion", config.data.workers, config.data.scheduler)
-    fabric = make_fabric(config.device, config.training)
-    for dataset in datasets:
-        _motion_network(config, dataset, fresh, fabric)
+    # The first process holds the run for the others, which Lightning starts with the same command.
+    with locked(run_dir(config.run)) if "LOCAL_RANK" not in os.environ else nullcontext():
+        # Before other processes are started: they find the clips and their motion ready.
+        datasets = datasets_of(config.data)
+        for dataset in datasets:
+            features.extract_motion(dataset.clips, cache_dir() / "motion", config.data.workers, config.data.scheduler)
+        fabric = make_fabric(config.device, config.training)
+        for dataset in datasets:
+            _motion_network(config, dataset, fresh, fabric)
 
 
 def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric: "Fabric") -> None:

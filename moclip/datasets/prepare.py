@@ -37,9 +37,8 @@ def datasets_of(settings: Data) -> list[VideoDataset]:
     ClipsError
         Clips could not be re-encoded; with ``on_error="skip"``, no training or no test clip can be used.
     """
-    generated = settings.name == "moving_photos"
-    datasets = _moving_photos(settings) if generated else [_as_shipped(settings)]
-    folder = reencoded_dir(settings) if settings.reencode and not generated else None
+    datasets = _moving_photos(settings) if settings.name == "moving_photos" else [_as_shipped(settings)]
+    folder = reencoded_dir(settings) if settings.reencode else None
     if settings.on_error == "skip":
         datasets = [_usable(dataset, folder, settings) for dataset in datasets]
     if folder:

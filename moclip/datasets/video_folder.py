@@ -123,6 +123,9 @@ def _read_clips(root: Path, place: Path, classes: Sequence[str]) -> list[Clip]:
             found = f"only {_few(path.name for path in inside)}" if inside else "it is empty"
             raise VideoFolderError(f"{folder}: no video in it ({found}); add {' '.join(EXTENSIONS)} or remove it")
         for path in files:
+            if any("\udc80" <= letter <= "\udcff" for letter in str(path)):  # how Python has bytes that are no letter
+                shown = str(path).encode(errors="replace").decode()
+                raise VideoFolderError(f"{shown}: its name is not UTF-8 (such bytes are shown as ?); rename it")
             name = _clip_name(_inside(root, path.with_suffix("")))
             clips.append(Clip(path, classes.index(folder.name), folder.name, name, name))
     return clips

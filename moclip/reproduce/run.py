@@ -111,7 +111,7 @@ def reproduce(
     """
     job = plan(profile, overrides, notebooks, package)
     chosen = select(job.stages, only)
-    with _lock(job.run):
+    with locked(job.run):
         outcomes = _run(job, chosen, force, say)
         if publish:
             _publish(job, say)
@@ -238,7 +238,7 @@ def _publish(job: Job, say: Say) -> None:
 
 
 @contextmanager
-def _lock(run: Path) -> Iterator[None]:
+def locked(run: Path) -> Iterator[None]:
     """Hold the run; the system lets go of it when this process ends, however it ends."""
     run.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(run / ".lock", timeout=0)
@@ -246,7 +246,7 @@ def _lock(run: Path) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout:
         raise BusyError(
-            f"{run} is being written by another `moclip reproduce`; wait for it, or choose another name: -p run=NAME"
+            f"{run} is being written by another moclip command; wait for it, or choose another name: -p run=NAME"
         ) from None
     try:
         yield

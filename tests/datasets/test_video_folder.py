@@ -105,6 +105,13 @@ def test_names_of_other_scripts_stay_apart(make):
     assert len(set(names(data.clips))) == 6 and all(name.isascii() for name in names(data.clips))
 
 
+def test_a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be(make):
+    root = make(files_of())
+    os.rename(root / "Run" / "0.mp4", os.fsencode(root) + b"/Run/caf\xe9.mp4")
+    with pytest.raises(VideoFolderError, match=r"Run/caf\?\.mp4: its name is not UTF-8.*rename it"):
+        VideoFolder(root)
+
+
 def test_the_fingerprint_sees_what_is_in_the_files(make):
     root = make(files_of())
     before = VideoFolder(root).fingerprint

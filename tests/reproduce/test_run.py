@@ -17,7 +17,7 @@ from moclip.progress import STATUS_VARIABLE, track
 from moclip.reproduce.display import Display, clock
 from moclip.reproduce.notebook import NotebookError, Progress
 from moclip.reproduce.publish import PublishError, publish, publish_seeds
-from moclip.reproduce.run import BusyError, _lock, folds, plan, reproduce, seeds
+from moclip.reproduce.run import BusyError, folds, locked, plan, reproduce, seeds
 from moclip.reproduce.stages import StageError
 from moclip.sections import ConfigError
 
@@ -265,13 +265,13 @@ def test_a_run_belongs_to_one_process_at_a_time(notebooks, in_process):
     assert other.stdout is not None
     other.stdout.readline()
     try:
-        with pytest.raises(BusyError, match="another `moclip reproduce`"):
+        with pytest.raises(BusyError, match="another moclip command"):
             reproduce("smoke", notebooks=notebooks, say=lambda line: None)
     finally:
         other.kill()  # as a crash would end it
         other.wait()
         other.stdout.close()
-    with _lock(run):
+    with locked(run):
         pass
     assert not in_process
 
