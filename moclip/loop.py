@@ -28,11 +28,6 @@ ONE_PROCESS = Training()  # type: ignore[call-arg]
 log = logging.getLogger(__name__)
 
 
-def _no_advice_to_round(record: logging.LogRecord) -> bool:
-    """Lightning advises TF32 on every GPU that has it; who wants speed sets ``training.precision``."""
-    return "set_float32_matmul_precision" not in record.getMessage()
-
-
 class TrainingError(MoclipError):
     """A training that cannot be done as it is asked for; the message says what to do."""
 
@@ -59,6 +54,11 @@ def make_fabric(device: str = "auto", training: Training = ONE_PROCESS) -> Fabri
     fabric = Fabric(accelerator=device, devices=training.devices, strategy=strategy, precision=training.precision)
     fabric.launch()
     return fabric
+
+
+def _no_advice_to_round(record: logging.LogRecord) -> bool:
+    """Lightning advises TF32 on every GPU that has it; who wants speed sets ``training.precision``."""
+    return "set_float32_matmul_precision" not in record.getMessage()
 
 
 # --- the loop -------------------------------------------------------------------------------------------------------

@@ -87,6 +87,10 @@ class StoredMotion(Motion):
         starts, offsets = self._arrays["starts"], self._arrays["offsets"]
         shape = int(starts[chunk + 1] - starts[chunk]), *self._shape(int(self._arrays["blocks"][chunk]))
         raw = zlib.decompress(self._arrays["packed"].data[offsets[chunk] : offsets[chunk + 1]])
+        if len(raw) != 5 * math.prod(shape):  # what is compiled looks no more whether an index is inside
+            raise ValueError(
+                f"chunk {chunk} has {len(raw)} bytes, not those of {shape} cells: extract the motion again"
+            )
         return np.frombuffer(raw, np.uint8), shape
 
 

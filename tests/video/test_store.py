@@ -102,6 +102,14 @@ def test_only_the_chunks_that_are_needed_are_unpacked(tmp_path, mixed, monkeypat
     assert unpacked[1:] == [2]  # frames 41 to 43; 0 to 31 and 32 to 40 before them
 
 
+def test_a_chunk_of_another_length_is_not_read_beyond_its_end(tmp_path, mixed):
+    save_motion(mixed, tmp_path / "m.safetensors", "")
+    back = load_motion(tmp_path / "m.safetensors")
+    vars(back)["_arrays"] = {**back._arrays, "blocks": np.full_like(back._arrays["blocks"], 2)}
+    with pytest.raises(ValueError, match=r"chunk 0 has \d+ bytes.*extract the motion again"):
+        back.cells([0])
+
+
 def test_a_stored_motion_crosses_processes(tmp_path, mixed):
     save_motion(mixed, tmp_path / "m.safetensors", "abc")
     back = pickle.loads(pickle.dumps(load_motion(tmp_path / "m.safetensors")))
