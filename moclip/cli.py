@@ -9,6 +9,7 @@ import typer
 from moclip import __version__
 from moclip.commands import data
 from moclip.commands.options import Override, Profile, overrides_of
+from moclip.commands.predict import predict
 from moclip.commands.train import train
 from moclip.config import load_config, merge
 from moclip.errors import MoclipError
@@ -29,6 +30,7 @@ app = typer.Typer(
 
 app.add_typer(data.app)
 app.command()(train)
+app.command()(predict)
 
 
 def _version(wanted: bool) -> None:

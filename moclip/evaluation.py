@@ -85,6 +85,7 @@ def save_checkpoint(
         "mv": config.mv.model_dump(),
         "fusion": config.fusion.model_dump(),
         "training": config.training.model_dump(),
+        "shown": {"reencode": config.data.reencode, "horizontal_flip": dataset.horizontal_flip},
         "protocol": config.protocol,
         "seed": seed,
         "weights": state_hash(model),

@@ -153,8 +153,6 @@ def _encode(
     ``at_once``: clips.
     """
     encoder.eval()
-    device = next(encoder.parameters()).device
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     paths, failures = list(videos), []
     rows: dict[str, np.ndarray] = {}
     unkept: dict[str, np.ndarray] = {}
@@ -167,9 +165,8 @@ def _encode(
             except VideoError as error:
                 failures.append((path, f"{type(error).__name__}: {error}"))
         if images:
-            with torch.autocast(device.type, dtype, enabled=precision != "fp32"):
-                encoded = encoder.encode_image(torch.cat(images).to(device))  # (B * K, D)
-            parts = encoded.float().cpu().numpy().reshape(len(images), -1, encoded.shape[1])
+            encoded = encode_images(encoder, torch.cat(images), precision).numpy()  # (B * K, D)
+            parts = encoded.reshape(len(images), -1, encoded.shape[1])
             unkept |= dict(zip(names, parts, strict=True))
         # Whole batches, so that a call that goes on has the batches of one that was not killed.
         if unkept and (len(unkept) + at_once > KEPT_AT_ONCE or start + at_once >= len(paths)):
@@ -179,6 +176,14 @@ def _encode(
     if failures:
         raise ClipsError(sorted(failures), len(paths), REMEDY)
     return rows
+
+
+def encode_images(encoder: Encoder, images: Tensor, precision: str) -> Tensor:
+    """Features of preprocessed frames: (B, 3, S, S) -> float32 (B, D), on the CPU; see `moclip.sections.Encoder`."""
+    device = next(encoder.parameters()).device
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    with torch.autocast(device.type, dtype, enabled=precision != "fp32"):
+        return encoder.encode_image(images.to(device)).float().cpu()
 
 
 def class_features(encoder: Encoder, prompts: Sequence[Sequence[str]], normalise: bool = True) -> Tensor:

@@ -54,7 +54,7 @@ def test_help_answers_at_once():
                           cwd=Path(__file__).parents[1]).stdout  # fmt: skip
     # the promise is a second on a quiet machine; heavy imports, which this guards against, take five and more
     assert time.monotonic() - start < 3
-    assert all(word in text for word in ("doctor", "reproduce", "figures", "seeds", "folds", "train"))
+    assert all(word in text for word in ("doctor", "reproduce", "figures", "seeds", "folds", "train", "predict"))
     assert "..." not in text.partition("Commands:")[2], "what a command does stands there whole"
 
 
@@ -68,7 +68,7 @@ def test_a_run_that_another_command_writes_is_left_alone(moclip_command, tmp_pat
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], [".lock"])
 
 
-@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds", "train"])
+@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds", "train", "predict"])
 def test_each_command_teaches_by_an_example(moclip_command, name):
     code, out, _ = moclip_command(name, "--help")
     assert code == 0 and f"Example: moclip {name}" in out
