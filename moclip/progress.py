@@ -21,7 +21,9 @@ def track(items: Iterable[T], description: str, total: int | None = None, unit: 
     if status is None:
         from tqdm.auto import tqdm
 
-        yield from tqdm(items, desc=description, total=total, unit=unit)
+        yield from tqdm(
+            items, desc=description, total=total, unit=unit, delay=0.5
+        )  # work that is done at once needs no bar
         return
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]

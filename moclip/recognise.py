@@ -129,7 +129,8 @@ class Recogniser:
 def _only_dataset(run: Path) -> str:
     found = sorted(path.stem.removeprefix("mv_tsn-") for path in run.glob("checkpoints/mv_tsn-*.safetensors"))
     if len(found) != 1:
-        there = f"networks of {', '.join(found)}: name one" if found else "no trained network; run notebook 02 first"
+        first = f"no trained network; first: moclip reproduce --profile {run.name}"
+        there = f"networks of {', '.join(found)}: name one of them (--data)" if found else first
         raise CheckpointError(f"{run} has {there}")
     return found[0]
 

@@ -416,8 +416,8 @@ def test_a_recogniser_says_what_it_lacks(checkpoints, clips, tmp_path):
 
     folder, change = checkpoints
     for arguments, message in (
-        ((tmp_path / "none",), "none has no trained network; run notebook 02 first"),
-        ((folder,), "has networks of independent, mixed: name one"),
+        ((tmp_path / "none",), "none has no trained network; first: moclip reproduce"),
+        ((folder,), "has networks of independent, mixed: name one of them"),
         ((folder, "mixed", "fusion", 7), r"no checkpoint .*seed7\.safetensors; those that are there: fusion-ind"),
         ((folder, "mixed", "zero_shot"), "no system 'zero_shot'.*fusion and mv_only"),
     ):
