@@ -12,13 +12,13 @@ with the smallest and the largest. ``OUT`` gets ``accumulate.csv`` and ``accumul
 
 import argparse
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from clock import timed
 from machine import machine
 from torch import Tensor
 
@@ -68,14 +68,6 @@ def ways(grids: Tensor, device: torch.device) -> dict[str, Callable[[], object]]
             "nothing but sending 8-bit fields": lambda: fields.to(device),
         }
     return found
-
-
-def timed(call: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def main() -> None:

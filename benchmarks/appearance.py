@@ -14,6 +14,7 @@ generated ones. Beside it stands what a loader does that decodes a whole video t
 """
 
 import argparse
+import functools
 import os
 import tempfile
 import time
@@ -25,6 +26,7 @@ import numpy as np
 import open_clip
 import pandas as pd
 import torch
+from clock import timed
 from machine import machine
 from torch import Tensor, nn
 
@@ -115,13 +117,8 @@ def speeds(batches: list[int], rounds: int, device: torch.device) -> pd.DataFram
             for key in keys[turn % len(keys) :] + keys[: turn % len(keys)]:
                 call, image = calls[key]
                 images = image.repeat(batch, 1, 1, 1)
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-                start = time.perf_counter()
-                call(images)
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-                taken[key].append(time.perf_counter() - start)
+                timed(lambda: None, device)  # the images are there
+                taken[key].append(timed(functools.partial(call, images), device))
         peer = np.array(taken[PEER][1:])  # the first round warms up
         for (name, way), seconds in taken.items():
             values = {"images a second": batch / np.array(seconds[1:]), "ratio": peer / np.array(seconds[1:])}

@@ -12,7 +12,6 @@ up (compilation included); the median is reported with the fastest and the slowe
 import argparse
 import itertools
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from clock import timed
 from lightning.fabric import Fabric
 from machine import processor
 from torch import Tensor
@@ -37,16 +37,9 @@ WARM_UP = 3
 APPEARANCE = 512  # feature size of CLIP ViT-B/32
 
 
-def timed(step: Callable[[], object], repeats: int, device: torch.device) -> dict[str, float]:
+def repeated(step: Callable[[], object], repeats: int, device: torch.device) -> dict[str, float]:
     """Seconds of a call: median, fastest, slowest."""
-    seconds = []
-    for _ in range(WARM_UP + repeats):
-        start = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    kept = seconds[WARM_UP:]
+    kept = [timed(step, device) for _ in range(WARM_UP + repeats)][WARM_UP:]
     return {"seconds": statistics.median(kept), "fastest": min(kept), "slowest": max(kept), "repeats": len(kept)}
 
 
@@ -103,7 +96,7 @@ def measure(
 
         ways = {"step": lambda step=step: step(inputs, batch["label"]), "with loading": loaded}
         for what, call in ways.items():
-            row = {"part": part, "what": what, "batch": len(inputs), **way, **timed(call, repeats, fabric.device)}
+            row = {"part": part, "what": what, "batch": len(inputs), **way, **repeated(call, repeats, fabric.device)}
             yield {**row, "clips a second": len(inputs) / row["seconds"], "segments": inputs.shape[1]}
 
 

@@ -16,11 +16,10 @@ from moclip.loop import make_fabric
 from moclip.models.encoders import load_encoder
 from moclip.models.fusion import FusionHead
 from moclip.models.mv_tsn import MVTSN, average_views
-from moclip.paths import sha256_file
 from moclip.pretrained import measured
 from moclip.sections import MV, Motion
-from moclip.video import VideoError, load_motion, probe, transcode
-from moclip.video.store import store_motion
+from moclip.video import VideoError, load_motion, transcode
+from moclip.video.store import SUFFIX, store_motion
 
 SYSTEMS = ("fusion", "mv_only")
 SHARED = ("classes", "fingerprint", "motion", "mv", "shown")  # what a head has from its motion network
@@ -96,20 +95,23 @@ class Recogniser:
         """
         with TemporaryDirectory() as folder:
             clip = Path(video)
-            probe(clip)  # says what is wrong with the file, if anything
             if self.header["shown"]["reencode"]:  # as the clips were on which all this was trained
                 clip = Path(folder) / "clip.m4v"
                 transcode(video, clip)
-            kept = content_path(Path(folder), sha256_file(clip))
-            store_motion(clip, kept)
-            if not load_motion(kept).has_motion.any():
+            read = Path(folder) / f"read{SUFFIX}"
+            store_motion(clip, read)
+            motion = load_motion(read)
+            if not motion.has_motion.any():
                 raise VideoError(video, "none of its frames has motion vectors", "it takes two frames without a cut")
+            kept = content_path(Path(folder), motion.source)  # where `MotionClips` looks
+            kept.parent.mkdir()
+            read.rename(kept)
             views = self._views(clip, Path(folder))  # (1, V, 2, S, S)
             if self.system == "mv_only":
                 scores = average_views(self.network(views).float(), self.mv.average).cpu()
             else:
-                motion = self.network.features(views).float().mean(dim=1)  # (1, M)
-                scores = head_scores(self.head, self._appearance(clip)[None], motion)
+                features = self.network.features(views).float().mean(dim=1)  # (1, M)
+                scores = head_scores(self.head, self._appearance(clip)[None], features)
         return scores.softmax(dim=1)[0]
 
     def _views(self, video: Path, store: Path) -> Tensor:

@@ -157,9 +157,8 @@ def is_stored(source: str, path: Path | str) -> bool:
 
 def store_motion(video: Path | str, path: Path | str) -> None:
     """Read a video's motion and keep it in ``path``, in constant memory; the same bytes as `save_motion` writes."""
-    source = sha256_file(video)
-    with open_motion(video) as (facts, chunks):
-        _write(path, chunks, facts | {"compat": None, "source": source}, None, late=facts)
+    with open_motion(video) as (facts, chunks):  # says what is wrong with a file, before it is hashed
+        _write(path, chunks, facts | {"compat": None, "source": sha256_file(video)}, None, late=facts)
 
 
 def _lazy(arrays: dict[str, np.ndarray], types: np.ndarray, has_motion: np.ndarray, facts: dict[str, Any]) -> Motion:
