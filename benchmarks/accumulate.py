@@ -22,7 +22,7 @@ from clock import timed
 from machine import machine
 from torch import Tensor
 
-from moclip.accumulate import accumulate, by_kernel, by_torch
+from moclip.inputs.accumulate import accumulate, by_kernel, by_torch
 
 SIZE, CELL, STEPS, SCALE = (256, 340), 16, 11, 2
 WARM_UP = 2

@@ -8,7 +8,7 @@ the extra `export` is installed, all with the same number of threads; on a GPU (
 means FP32 (no TF32). A ratio is taken within a round, to CLIP ViT-B/32
 under torch in FP32 at the same batch; the median over the rounds is reported with the smallest and the largest.
 
-Extraction is `moclip.features.appearance_features` with an empty cache, on real clips (``MOCLIP_UCF101_ROOT``) or
+Extraction is `appearance_features` with an empty cache, on real clips (``MOCLIP_UCF101_ROOT``) or
 generated ones. Beside it stands what a loader does that decodes a whole video to RGB and then picks its middle frame.
 ``OUT`` gets ``appearance.csv``, ``extraction.csv`` and ``appearance.md``.
 """
@@ -30,12 +30,13 @@ from clock import timed
 from machine import machine
 from torch import Tensor, nn
 
-from moclip import costs, features
 from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip
-from moclip.models.encoders import load_encoder
-from moclip.models.encoders.clip import untrained_image_tower
-from moclip.progress import track
+from moclip.encoders import load_encoder
+from moclip.encoders.clip import untrained_image_tower
+from moclip.engine import features
+from moclip.engine import profiling as costs
+from moclip.io.progress import track
 from moclip.video import probe, read_frames
 
 PEER = ("CLIP ViT-B/32", "torch FP32")
@@ -140,7 +141,7 @@ def clips(folder: Path, per_class: int) -> tuple[str, list[Clip]]:
 
 
 def every_frame(path: Path, which: str, seed: int = 0) -> np.ndarray:
-    """What `moclip.features.seen_frames` gives for ``middle``, from a video decoded and converted whole."""
+    """What `moclip.engine.features.seen_frames` gives for ``middle``, from a video decoded and converted whole."""
     count = probe(path).frames
     return read_frames(path, range(count))[[count // 2]]
 

@@ -28,15 +28,15 @@ from av.codec.context import Flags2
 from machine import machine
 from torch import Tensor
 
-from moclip import transforms
-from moclip.config import load_config
+from moclip.config.load import load_config
 from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip
-from moclip.features import extract_motion
-from moclip.fingerprints import fingerprints
-from moclip.loading import MotionClips, content_path
-from moclip.progress import track
-from moclip.sampling import random_segments
+from moclip.engine.features import extract_motion
+from moclip.inputs import transforms
+from moclip.inputs.clips import MotionClips, content_path
+from moclip.inputs.sampling import random_segments
+from moclip.io.fingerprints import fingerprints
+from moclip.io.progress import track
 from moclip.video import read_fields, transcode
 from moclip.video.fields import follow
 

@@ -28,7 +28,7 @@ import pandas as pd
 from av.codec.context import Flags2
 from machine import machine
 
-from moclip.progress import track
+from moclip.io.progress import track
 from moclip.video import load_motion, probe, read_fields, read_motion, transcode
 from moclip.video.store import SUFFIX, store_motion
 

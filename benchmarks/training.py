@@ -24,14 +24,14 @@ from lightning.fabric import Fabric
 from machine import processor
 from torch import Tensor
 
-from moclip.config import load_config, merge, parse_override
+from moclip.config.load import load_config, merge, parse_override
+from moclip.config.sections import Config
 from moclip.datasets.prepare import datasets_of
-from moclip.features import extract_motion
-from moclip.loading import MotionClips, training_loader
+from moclip.engine.features import extract_motion
+from moclip.inputs.clips import MotionClips, training_loader
+from moclip.io.paths import cache_dir
 from moclip.models import create_model
-from moclip.paths import cache_dir
-from moclip.sections import Config
-from moclip.training import parameter_groups
+from moclip.training.motion import parameter_groups
 
 WARM_UP = 3
 APPEARANCE = 512  # feature size of CLIP ViT-B/32

@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 _LAZY = {
     "create_model": "moclip.models",
     "list_models": "moclip.models",
-    "load_config": "moclip.config",
+    "load_config": "moclip.config.load",
     "load_dataset": "moclip.datasets",
-    "load_encoder": "moclip.models.encoders",
+    "load_encoder": "moclip.encoders",
     "probe": "moclip.video",
     "read_frames": "moclip.video",
     "read_motion": "moclip.video",

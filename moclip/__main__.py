@@ -1,5 +1,5 @@
 """``python -m moclip`` is the `moclip` command."""
 
-from moclip.cli import main
+from moclip.cli.main import main
 
 main()

@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 # Before torch is loaded, and for the processes that tests start. Tests are small: on a busy machine a second thread
 # costs more than it brings, and the order of sums is the same everywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+matplotlib.use("Agg")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +41,7 @@ def in_home(home):
 @pytest.fixture(scope="session")
 def offline(in_home):
     """The offline encoder and its preprocessing."""
-    from moclip.models.encoders import load_encoder
+    from moclip.encoders import load_encoder
 
     patch = in_home()
     try:
@@ -69,8 +71,8 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store(photos, tmp_path_factory) -> Path:
     """The motion of `photos`."""
-    from moclip.loading import content_path
-    from moclip.paths import sha256_file
+    from moclip.inputs.clips import content_path
+    from moclip.io.files import sha256_file
     from moclip.video.store import store_motion
 
     folder = tmp_path_factory.mktemp("store")
@@ -82,7 +84,7 @@ def store(photos, tmp_path_factory) -> Path:
 @pytest.fixture
 def config():
     """The ``smoke`` profile with small batches."""
-    from moclip.config import load_config
+    from moclip.config.load import load_config
 
     return load_config("smoke", {"mv.batch_size": 3})
 
@@ -90,7 +92,7 @@ def config():
 @pytest.fixture
 def clips(photos, store, config):
     """The training clips of `photos` with their motion."""
-    from moclip.loading import MotionClips
+    from moclip.inputs.clips import MotionClips
 
     return MotionClips.from_config(photos.train, store, config, flips=True)
 
@@ -129,3 +131,13 @@ def clip_file(clip_model, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "tiny.pt"
     torch.save(clip_model.state_dict(), path)
     return path
+
+
+@pytest.fixture
+def axes():
+    """Axes to draw on, without a window."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)

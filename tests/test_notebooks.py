@@ -13,8 +13,8 @@ import pytest
 import scipy.special
 import torch
 
-from moclip.paths import notebooks_dir
-from moclip.sections import Config, Figures
+from moclip.config.sections import Config, Figures
+from moclip.io.paths import notebooks_dir
 
 NOTEBOOKS = sorted(notebooks_dir().glob("[0-9][0-9]*.ipynb"))
 SYSTEMS = {"zero_shot", "mv_only", "fusion", "appearance_head", "motion_head", "fusion_permuted"}
@@ -95,8 +95,8 @@ def test_notebooks_that_draw_see_to_it_that_no_network_is_loaded(name):
 @pytest.fixture(scope="session")
 def run(offline, in_home):
     """The whole of ``moclip reproduce --profile smoke``, once; the encoder's text cache is there already."""
-    from moclip.paths import figures_dir, run_dir
-    from moclip.reproduce.run import reproduce
+    from moclip.io.paths import figures_dir, run_dir
+    from moclip.reproduce.runner import reproduce
 
     patch = in_home()
     try:
@@ -263,8 +263,8 @@ def test_random_weights_have_no_accuracy_and_what_was_counted_is_known(run):
 
 
 def test_costs_are_those_of_live_models(run, offline):
-    from moclip.config import load_config
-    from moclip.costs import parameters
+    from moclip.config.load import load_config
+    from moclip.engine.profiling import parameters
     from moclip.models import create_model
 
     config = load_config("smoke")
@@ -305,7 +305,7 @@ def test_fusion_costs_the_sum_of_its_parts(run):
 
 
 def test_the_protocols_are_compared_on_the_same_clips_and_seeds(run):
-    from moclip.config import load_config
+    from moclip.config.load import load_config
 
     config = load_config("smoke")
     effects = pd.read_csv(run / "tables" / "protocol_effects.csv")
@@ -333,7 +333,7 @@ def test_the_protocols_are_compared_on_the_same_clips_and_seeds(run):
 
 def test_what_is_drawn_comes_back_from_artefacts_alone(run, in_home, tmp_path):
     """Without one checkpoint or feature, and byte for byte."""
-    from moclip.reproduce.run import reproduce
+    from moclip.reproduce.runner import reproduce
     from moclip.reproduce.stages import matches, read_stages
 
     stages = [stage for stage in read_stages(notebooks_dir()) if stage.name in FROM_ARTEFACTS]
@@ -375,7 +375,7 @@ def checkpoints(run, tmp_path):
 @pytest.fixture
 def clips(run, in_home):
     """Test clips of `mixed`."""
-    from moclip.config import load_config
+    from moclip.config.load import load_config
     from moclip.datasets.prepare import datasets_of
 
     patch = in_home()
@@ -387,8 +387,8 @@ def clips(run, in_home):
 
 @pytest.mark.parametrize("system", ["fusion", "mv_only"])
 def test_a_recogniser_says_what_the_run_said(run, clips, system):
-    from moclip.artefacts import load_scores
-    from moclip.recognise import Recogniser
+    from moclip.engine.recogniser import Recogniser
+    from moclip.io.artefacts import load_scores
 
     recogniser = Recogniser(run, "mixed", system, device="cpu")
     scores, names, classes = load_scores(run / "predictions" / "mixed" / f"{system}-seed0.safetensors")
@@ -399,7 +399,7 @@ def test_a_recogniser_says_what_the_run_said(run, clips, system):
 
 
 def test_a_recogniser_re_encodes_where_its_run_did(checkpoints, clips, tmp_path):
-    from moclip.recognise import Recogniser
+    from moclip.engine.recogniser import Recogniser
     from moclip.video import transcode
 
     folder, change = checkpoints
@@ -410,8 +410,8 @@ def test_a_recogniser_re_encodes_where_its_run_did(checkpoints, clips, tmp_path)
 
 
 def test_a_recogniser_says_what_it_lacks(checkpoints, clips, tmp_path):
-    from moclip.evaluation import CheckpointError
-    from moclip.recognise import Recogniser
+    from moclip.engine.checkpoints import CheckpointError
+    from moclip.engine.recogniser import Recogniser
     from moclip.video import VideoError, encode
 
     folder, change = checkpoints
@@ -438,7 +438,7 @@ def test_a_recogniser_says_what_it_lacks(checkpoints, clips, tmp_path):
 
 
 def test_predict_names_classes_and_goes_on_after_a_bad_file(run, in_home, clips, tmp_path, monkeypatch, capsys):
-    from moclip import cli
+    from moclip.cli import main as cli
 
     videos = [str(clips[0].path), str(tmp_path / "absent.mp4"), str(clips[1].path)]
     options = ["--run", "smoke", "--data", "mixed", "--top", "2", "--device", "cpu", "--out", str(tmp_path / "all.csv")]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moclip.datasets.moving_photos import ceilings, class_graph
+from moclip.datasets.moving_photos.dataset import ceilings, class_graph
 from moclip.report.paper import numbers
 
 ROOT = Path(__file__).parents[1]

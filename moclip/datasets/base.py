@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from moclip.fingerprints import fingerprints
+from moclip.io.fingerprints import fingerprints
 
 REMEDY = "fetch or mend these clips, or leave them out: -p data.on_error=skip (every table then says how many)"
 NO_MOTION = "no frame has motion vectors: a single frame, I-frames alone, or nothing but cuts"
@@ -155,7 +155,7 @@ def few_clips(dataset: VideoDataset, count: int | None) -> VideoDataset:
 def fingerprint_files(clips: Sequence[Clip], workers: int | None = None, executor: Executor | str | None = None) -> str:
     """SHA-256 over (name, label, bytes) of every clip: says whether two machines hold the same data set.
 
-    ``workers`` and ``executor`` are those of `moclip.fingerprints.fingerprints`.
+    ``workers`` and ``executor`` are those of `moclip.io.fingerprints.fingerprints`.
     """
     digest = hashlib.sha256()
     hashes = fingerprints([clip.path for clip in clips], workers, executor)

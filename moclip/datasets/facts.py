@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from moclip.artefacts import load_json, save_json
 from moclip.datasets.base import Clip
-from moclip.fingerprints import hash_files
-from moclip.parallel import for_each_file
-from moclip.paths import cache_dir
+from moclip.io.artefacts import load_json, save_json
+from moclip.io.fingerprints import hash_files
+from moclip.io.parallel import for_each_file
+from moclip.io.paths import cache_dir
 from moclip.video import VideoError, probe, read_frames, read_motion
 
 VERSION = 1  # of what is kept; raise it when a number is computed in another way
@@ -69,7 +69,7 @@ class Facts:
     def saturated(self, bound: float, factor: float = 1.0) -> float:
         """Share of block vectors with a component beyond ``bound``, after multiplying by ``factor``; nan without any.
 
-        The same number as `moclip.loading.MotionClips.saturated`, for one clip.
+        The same number as `moclip.inputs.clips.MotionClips.saturated`, for one clip.
         """
         beyond = np.arange(len(self.lengths)) / self.scale * factor > bound
         count = np.array(self.lengths)
@@ -112,7 +112,7 @@ def facts_of(
 ) -> tuple[dict[str, Facts], dict[str, str]]:
     """Facts of many clips, from the cache where it knows a file's bytes.
 
-    ``workers`` and ``executor`` are those of `moclip.parallel.for_each_file`.
+    ``workers`` and ``executor`` are those of `moclip.io.parallel.for_each_file`.
 
     Returns
     -------

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from moclip.config.sections import safe_name
 from moclip.datasets.base import Clip
 from moclip.errors import MoclipError
-from moclip.paths import safe_name
 
 
 class ListError(MoclipError, ValueError):

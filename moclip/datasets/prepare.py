@@ -10,12 +10,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from moclip.config.sections import ConfigError, Data, MinFrames
 from moclip.datasets import load_dataset
 from moclip.datasets.base import NO_MOTION, REMEDY, Clip, VideoDataset, fingerprint_files
 from moclip.datasets.facts import facts_of
-from moclip.parallel import ClipsError, for_each_file
-from moclip.paths import atomic_path, data_dir
-from moclip.sections import ConfigError, Data, MinFrames
+from moclip.io.files import atomic_path
+from moclip.io.parallel import ClipsError, for_each_file
+from moclip.io.paths import data_dir
 from moclip.video import VideoError, transcode
 from moclip.video.scan import open_motion
 

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from moclip.config.sections import safe_name
 from moclip.datasets.base import Clip, VideoDataset, fingerprint_files, words
 from moclip.errors import MoclipError
-from moclip.paths import safe_name
 
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
 SPLITS = ("train", "val", "test")

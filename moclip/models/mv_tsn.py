@@ -6,8 +6,8 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from moclip.models.backbones import create_backbone, first_convolution, two_channel_stem
 from moclip.models.hub import HUB
-from moclip.models.weights import create_backbone, first_convolution, two_channel_stem
 
 
 class MVTSN(nn.Module, PyTorchModelHubMixin, **HUB):  # type: ignore[misc]
@@ -41,7 +41,7 @@ class MVTSN(nn.Module, PyTorchModelHubMixin, **HUB):  # type: ignore[misc]
 
         Parameters
         ----------
-        segments : (B, S, 2, H, W) motion fields in about [-0.5, 0.5]; see `moclip.transforms`.
+        segments : (B, S, 2, H, W) motion fields in about [-0.5, 0.5]; see `moclip.inputs.transforms`.
 
         Returns
         -------

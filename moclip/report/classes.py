@@ -12,7 +12,7 @@ from scipy.spatial.distance import squareform
 from scipy.stats import norm
 from sklearn.metrics import confusion_matrix
 
-from moclip.report.metrics import first_seed, per_clip, rows_of
+from moclip.report.statistics import first_seed, per_clip, rows_of
 
 SINGLE = ("zero_shot", "mv_only")  # the streams that fusion joins
 FUSION = "fusion"
@@ -24,7 +24,7 @@ def per_class(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], c
 
     Parameters
     ----------
-    predictions : `moclip.artefacts.load_predictions`.
+    predictions : `moclip.io.artefacts.load_predictions`.
     systems : `SINGLE`, `FUSION` and `CONTROL`, and whatever else is wanted beside them.
 
     Returns

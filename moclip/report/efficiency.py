@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from moclip.artefacts import load_json
+from moclip.config.sections import Config
+from moclip.io.artefacts import load_json
 from moclip.report import paper
 from moclip.report.tables import percent
-from moclip.sections import Config
 
 # A system is a sum of parts. ``online`` are those that run when the appearance features are there already (Table II).
 SYSTEMS: dict[str, dict[str, Any]] = {

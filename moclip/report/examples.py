@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from moclip.report import metrics
+from moclip.report import statistics as metrics
 
 if TYPE_CHECKING:
     from moclip.video import Motion
@@ -17,7 +17,7 @@ def margins(scores: np.ndarray, names: list[str], classes: list[str], truth: dic
 
     Parameters
     ----------
-    scores, names, classes : `moclip.artefacts.load_scores`.
+    scores, names, classes : `moclip.io.artefacts.load_scores`.
     truth : video name -> class name.
     """
     probabilities = softmax(scores, axis=1)  # (N, C)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from moclip.artefacts import save_csv
-from moclip.paths import atomic_path
-from moclip.report import metrics
+from moclip.io.artefacts import save_csv
+from moclip.io.files import atomic_path
+from moclip.report import statistics as metrics
 
 
 def save_table(
@@ -45,7 +45,7 @@ def results(predictions: pd.DataFrame, resamples: int, confidence: float) -> pd.
 
     Parameters
     ----------
-    predictions : `moclip.artefacts.load_predictions`.
+    predictions : `moclip.io.artefacts.load_predictions`.
 
     Returns
     -------

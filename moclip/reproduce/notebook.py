@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from moclip.errors import MoclipError
-from moclip.progress import STATUS_VARIABLE
+from moclip.io.progress import STATUS_VARIABLE
 
 KERNEL = "moclip-this-interpreter"
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moclip import paths
+from moclip.config.sections import Report
 from moclip.errors import MoclipError
-from moclip.sections import Report
+from moclip.io import paths
+from moclip.io.files import atomic_path, sha256_file
 
 if TYPE_CHECKING:  # loaded where a table is made: what is up to date is said at once
     import pandas as pd
@@ -51,7 +52,7 @@ def publish(run: str) -> list[str]:
             f"nothing to publish: no tables or figures in {paths.run_dir(run)}; run `moclip reproduce` first"
         )
     target = paths.figures_dir(run)
-    manifest = {path.name: paths.sha256_file(path) for path in sources}
+    manifest = {path.name: sha256_file(path) for path in sources}
     last = _last_manifest(target / MANIFEST)
     own = [name for name in last if Path(name).name == name]  # never a path out of the folder
     gone = [name for name in own if name not in manifest and (target / name).is_file()]
@@ -60,12 +61,12 @@ def publish(run: str) -> list[str]:
     changed = []
     for source in sources:
         file = target / source.name
-        if not file.is_file() or paths.sha256_file(file) != manifest[source.name]:
-            with paths.atomic_path(file) as temporary:
+        if not file.is_file() or sha256_file(file) != manifest[source.name]:
+            with atomic_path(file) as temporary:
                 shutil.copyfile(source, temporary)
             changed.append(source.name)
     if manifest != last:
-        with paths.atomic_path(target / MANIFEST) as temporary:
+        with atomic_path(target / MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return sorted(changed + gone)
 
@@ -111,7 +112,7 @@ def publish_folds(run: str, runs: Mapping[int, str], report: Report) -> list[Pat
     """
     import pandas as pd
 
-    from moclip.artefacts import load_predictions
+    from moclip.io.artefacts import load_predictions
     from moclip.report.tables import folds
 
     rows = _joined("fold", runs)
@@ -144,6 +145,6 @@ def _joined(column: str, runs: Mapping[int, str]) -> "pd.DataFrame":
 def _write(run: str, tables: "Mapping[str, pd.DataFrame]") -> list[Path]:
     target = paths.figures_dir(run)
     for name, table in tables.items():
-        with paths.atomic_path(target / name) as temporary:
+        with atomic_path(target / name) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")
     return [target / name for name in tables]

@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from moclip.paths import atomic_path, sha256_file
+from moclip.config.sections import Config
+from moclip.io.files import atomic_path, sha256_file
 from moclip.reproduce import closure
 from moclip.reproduce.stages import Stage, StageError, matches
-from moclip.sections import Config
 
 KEYED_PACKAGES = ("torch", "timm", "av", "numpy")
 NOT_KEYED = {("data", "workers"), ("data", "scheduler")}  # change how fast, never what

@@ -19,9 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moclip.config import nearest
-from moclip.errors import MoclipError
-from moclip.sections import Config, Figures
+from moclip.config.sections import Config, Figures
+from moclip.errors import MoclipError, nearest
 
 
 class StageError(MoclipError):

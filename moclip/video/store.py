@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from moclip.paths import atomic_path, sha256_file
+from moclip.io.files import atomic_path, sha256_file
 from moclip.video.blocks import Chunk, refine
 from moclip.video.errors import VideoError
 from moclip.video.layout import CHUNK, COARSEST
@@ -105,7 +105,7 @@ def save_motion(motion: Motion, path: Path | str, source_fingerprint: str) -> No
     path : path-like
         Ends in ``.safetensors``; written to a temporary name and renamed.
     source_fingerprint : str
-        SHA-256 of the video file (`moclip.paths.sha256_file`); `load_motion` gives it back as ``motion.source``.
+        SHA-256 of the video file (`moclip.io.files.sha256_file`); `load_motion` gives it back as ``motion.source``.
 
     Raises
     ------

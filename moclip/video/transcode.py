@@ -20,8 +20,8 @@ from av.video.frame import PictureType
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
-from moclip.parallel import for_each_file
-from moclip.paths import atomic_path
+from moclip.io.files import atomic_path
+from moclip.io.parallel import for_each_file
 from moclip.video.errors import VideoError
 from moclip.video.probe import decode_all, frame_rate, open_video
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moclip.config.sections import MV
 from moclip.datasets import facts
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.datasets.facts import facts_of, read_facts
 from moclip.datasets.verify import MISSING, UNLISTED, UNREADABLE, summary, verify
-from moclip.loading import MotionClips, content_path
-from moclip.paths import sha256_file
-from moclip.sections import MV
-from moclip.transforms import InputScale
+from moclip.inputs.clips import MotionClips, content_path
+from moclip.inputs.transforms import InputScale
+from moclip.io.files import sha256_file
 from moclip.video import encode
 from moclip.video.store import store_motion
 
@@ -120,7 +120,7 @@ def test_a_file_is_read_once_whatever_it_is_called(folder: Path, monkeypatch: py
 def test_others_read_where_that_is_asked_for(folder: Path) -> None:
     clips = dataset(folder).clips[:3]
     with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moclip.parallel._process_pool", None)  # no processes of our own
+        patch.setattr("moclip.io.parallel._process_pool", None)  # no processes of our own
         found, problems = facts_of(clips, executor=pool)
     assert set(found) == {"one", "two"} and set(problems) == {"cut"}
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moclip.artefacts import load_predictions, load_scores, save_predictions
 from moclip.datasets import VideoDataset, load_dataset
 from moclip.datasets.ucf101 import CLASSES
+from moclip.io.artefacts import load_predictions, load_scores, save_predictions
 
 GROUPS = st.lists(st.integers(2, 5), min_size=2, max_size=4)  # of each class
 FRACTION = st.sampled_from([0.0, 0.2, 0.5, 0.9])

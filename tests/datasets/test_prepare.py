@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from moclip.config.sections import ConfigError, Data, MinFrames
 from moclip.datasets.prepare import datasets_of
-from moclip.sections import ConfigError, Data, MinFrames
 from moclip.video import encode
 
 FRAMES = {"train": (4, 5, 30), "test": (26, 27, 40)}

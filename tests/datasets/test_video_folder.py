@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moclip.config import load_config
+from moclip.config.load import load_config
+from moclip.config.sections import ConfigError
 from moclip.datasets import load_dataset
 from moclip.datasets.base import VideoDataset, words
 from moclip.datasets.prepare import datasets_of
 from moclip.datasets.video_folder import EXTENSIONS, VideoFolder, VideoFolderError
 from moclip.errors import MoclipError
-from moclip.loading import MotionClips, content_path
-from moclip.paths import data_dir, sha256_file
-from moclip.sections import ConfigError
+from moclip.inputs.clips import MotionClips, content_path
+from moclip.io.files import sha256_file
+from moclip.io.paths import data_dir
 from moclip.video import encode, probe
 from moclip.video.store import store_motion
 

@@ -7,8 +7,8 @@ import torch
 from scipy.special import logsumexp, softmax
 
 from moclip.models import create_model, list_models
+from moclip.models.backbones import create_backbone, two_channel_stem
 from moclip.models.mv_tsn import average_views
-from moclip.models.weights import create_backbone, two_channel_stem
 
 LITE0 = "tf_efficientnet_lite0"
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from moclip.artefacts import load_predictions, save_predictions
+from moclip.io.artefacts import load_predictions, save_predictions
 from moclip.report import examples
 from moclip.video import Motion
 

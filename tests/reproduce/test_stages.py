@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from moclip.config import load_config
+from moclip.config.load import load_config
 from moclip.reproduce import closure
 from moclip.reproduce.records import check_made, read_record, record_path, signatures, state, write_record
 from moclip.reproduce.stages import StageError, check_needs, matches, read_stages, select, upstream

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from moclip.paths import sha256_file
+from moclip.io.files import sha256_file
 from moclip.video import Motion, VideoError, encode, load_motion, read_motion, save_motion
 from moclip.video.store import is_stored, store_motion
 

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from moclip.parallel import ClipsError
+from moclip.io.parallel import ClipsError
 from moclip.video import VideoError, encode, probe, read_frames, read_motion, transcode
 from moclip.video.transcode import transcode_all
 

@@ -1,0 +1,196 @@
+"""The ``moclip`` command. Heavy imports are inside the commands, so that ``moclip --help`` answers at once."""
+
+import sys
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
+
+from moclip import __version__
+from moclip.cli import data
+from moclip.cli.options import Override, Profile, overrides_of
+from moclip.cli.predict import predict
+from moclip.cli.train import train
+from moclip.config.load import load_config, merge
+from moclip.config.sections import ConfigError
+from moclip.errors import MoclipError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+app = typer.Typer(
+    name="moclip",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    help="MoCLIP-Lite: actions in video from a frozen image-text encoder and the motion vectors of the stream.\n\n"
+    "Start with `moclip doctor`, then `moclip reproduce`.",
+)
+
+app.add_typer(data.app)
+app.command()(train)
+app.command()(predict)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"moclip {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine; every problem comes with its remedy.
+
+    Example: moclip doctor
+
+    It looks at Python, packages, device, weights, disk and codecs.
+    """
+    from moclip.cli.doctor import findings
+
+    problems = 0
+    for finding in findings():
+        problems += not finding.good
+        typer.echo(f"{'ok  ' if finding.good else 'PROBLEM'} {finding.what}")
+        if finding.remedy:
+            typer.echo(f"        -> {finding.remedy}")
+    typer.echo(f"{problems} problem(s)" if problems else "all well; next: moclip reproduce")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def reproduce(
+    profile: Profile = "quick",
+    param: Override = None,
+    only: Annotated[str | None, typer.Option(metavar="03,04", help="Run only the notebooks that begin so.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run also what is up to date, and train again: kept trainings are removed.")
+    ] = False,
+    no_publish: Annotated[bool, typer.Option("--no-publish", help="Leave figures/ as it is.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Show the notebooks, their state and why; run nothing.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes that read videos; all cores unless set (data.workers).")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Dask scheduler whose workers read (data.scheduler).")
+    ] = None,
+) -> None:
+    """Run the notebooks in order, then publish tables and figures.
+
+    Example: moclip reproduce --profile ucf101 -p data.root=/data/UCF-101 -p data.annotation_path=/data/ucfTrainTestlist
+
+    What is up to date is skipped. Executed copies are left in runs/<run>/notebooks; after a failure the same command
+    goes on where it stopped.
+    """
+    from moclip.reproduce import runner as runner
+    from moclip.reproduce.display import brief
+
+    reading = {name: value for name, value in (("workers", workers), ("scheduler", scheduler)) if value is not None}
+    overrides = merge(overrides_of(param), {"data": reading} if reading else {})
+    if not list_:
+        runner.reproduce(profile, overrides, only=only, force=force, publish=not no_publish)
+        return
+    job = runner.plan(profile, overrides)
+    width = max(len(stage.name) for stage in job.stages)
+    for stage, now in zip(job.stages, job.states().values(), strict=True):
+        state = f"to run: {brief(now.reasons)}" if now.reasons else "up to date"
+        typer.echo(f"{stage.name:{width}}  {state}  ({stage.title})")
+
+
+@app.command()
+def figures(profile: Profile = "quick", param: Override = None) -> None:
+    """Publish a run's tables and figures as they are.
+
+    Example: moclip figures --profile quick
+
+    They are copied from runs/<run> to figures/<run>; nothing is computed.
+    """
+    from moclip.io import paths
+    from moclip.reproduce.publish import publish
+    from moclip.reproduce.runner import locked
+
+    run = load_config(profile, overrides_of(param)).run
+    folder = paths.run_dir(run)
+    with locked(folder) if folder.is_dir() else nullcontext():
+        changed = publish(run)
+    typer.echo(f"published to {paths.figures_dir(run)}: {', '.join(changed) if changed else 'unchanged'}")
+
+
+@app.command()
+def seeds(
+    profile: Profile = "quick",
+    param: Override = None,
+    numbers: Annotated[str, typer.Option("--seeds", metavar="0,1,2", help="Seeds of the motion network.")] = "0,1,2",
+) -> None:
+    """Repeat the results for several seeds of the motion network.
+
+    Example: moclip seeds --profile quick --seeds 0,1,2
+
+    Makes figures/<run>/motion_seeds.csv and motion_seeds_summary.csv; each other seed is a run of its own.
+    """
+    from moclip.reproduce import runner as runner
+
+    runner.seeds(profile, overrides_of(param), _whole_numbers("--seeds", numbers))
+
+
+@app.command()
+def folds(
+    profile: Profile = "ucf101",
+    param: Override = None,
+    numbers: Annotated[str, typer.Option("--folds", metavar="1,2,3", help="Folds of the data set.")] = "1,2,3",
+) -> None:
+    """Repeat the results for several folds of the data.
+
+    Example: moclip folds --profile ucf101 -p data.root=/data/UCF-101 -p data.annotation_path=/data/ucfTrainTestlist
+
+    Makes figures/<run>/folds.csv and folds_summary.csv, their means; each other fold is a run of its own.
+    """
+    from moclip.reproduce import runner as runner
+
+    runner.folds(profile, overrides_of(param), _whole_numbers("--folds", numbers))
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
+    try:
+        return sorted({int(number) for number in text.split(",")})
+    except ValueError:
+        raise ConfigError(f"{option} takes whole numbers with commas (0,1,2), not {text!r}") from None
+
+
+def main() -> None:
+    """Entry point: what the user can mend is a message, not a traceback.
+
+    Exit codes: 0 done; 1 a notebook failed, or doctor or verify found problems; 2 the command, a declaration or a file
+    is wrong; 130 interrupted.
+    """
+    try:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except (MoclipError, OSError) as error:  # OSError: a file that is not there, a full disk
+        typer.echo(f"error: {error}", err=True)
+        code = getattr(error, "exit_code", 2)
+    except Exception as error:
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):  # click's, which typer has under its own name
+            raise
+        error.show()
+        code = error.exit_code
+    if code == _INTERRUPTED:  # newer versions of typer turn Ctrl-C into this code without a word
+        typer.echo("error: interrupted; the same command goes on where it stopped", err=True)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""``moclip train``: the training of notebook 02 without the notebook, on several devices if asked."""
+
+import os
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from moclip.cli.options import Override, Profile, overrides_of
+from moclip.config.load import load_config, merge
+from moclip.config.sections import Config
+from moclip.io.paths import cache_dir, run_dir
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+    from moclip.datasets.base import VideoDataset
+
+
+def train(
+    profile: Profile = "quick",
+    param: Override = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="GPUs, or processes of a CPU, that share each batch (training.devices)."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Start anew; or go on where a training was killed.")
+    ] = False,
+) -> None:
+    """Train a profile's motion network outside its notebook.
+
+    Example: moclip train --profile ucf101 --devices 4 -p data.root=/data/UCF-101 -p data.annotation_path=/data/lists
+
+    Writes what notebook 02 writes of it: runs/<run>/checkpoints, history, and training/<name> with a state after every
+    epoch, a log and a README.txt. Killed at any moment, the same command goes on. Other settings start anew, and move
+    what was there to training/set-aside.
+
+    `moclip reproduce` with the same settings then takes these networks and does not train them again; the heads, which
+    take one device and minutes, are trained by notebook 03.
+
+    On a GPU: -p training.precision=bf16-mixed -p training.channels_last=true -p training.workers=4. For a batch that
+    does not fit: a smaller mv.batch_size and -p training.accumulate=4.
+    """
+    own = {"training": {"devices": devices}} if devices else {}
+    config = load_config(profile, merge(overrides_of(param), own))
+    config.data.check()
+    from moclip.datasets.prepare import datasets_of
+    from moclip.engine import features
+    from moclip.reproduce.runner import locked
+    from moclip.training.loop import make_fabric
+
+    # The first process holds the run for the others, which Lightning starts with the same command.
+    with locked(run_dir(config.run)) if "LOCAL_RANK" not in os.environ else nullcontext():
+        # Before other processes are started: they find the clips and their motion ready.
+        datasets = datasets_of(config.data)
+        for dataset in datasets:
+            features.extract_motion(dataset.clips, cache_dir() / "motion", config.data.workers, config.data.scheduler)
+        fabric = make_fabric(config.device, config.training)
+        for dataset in datasets:
+            _motion_network(config, dataset, fresh, fabric)
+
+
+def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric: "Fabric") -> None:
+    """Train, keep the log and the checkpoint; as notebook 02."""
+    import shutil
+
+    import torch
+
+    from moclip.engine import checkpoints as evaluation
+    from moclip.inputs.clips import MotionClips
+    from moclip.io.artefacts import save_csv
+    from moclip.models.mv_tsn import MVTSN
+    from moclip.training import motion as training
+
+    run, name = run_dir(config.run), f"mv_tsn-{dataset.name}-seed{config.mv.seed}"
+    folder = run / "training" / name
+    if fresh and fabric.is_global_zero:
+        shutil.rmtree(folder, ignore_errors=True)
+    fabric.barrier()
+    loaded = cache_dir() / "motion", config, dataset.horizontal_flip
+    fitted, chooses = training.splits(dataset, config, config.mv.select)
+    clips = MotionClips.from_config(fitted, *loaded)
+    held_out = MotionClips.from_config(chooses, *loaded) if chooses else None
+    arguments: dict[str, Any] = {
+        "num_classes": len(dataset.classes),
+        "backbone": config.mv.backbone,
+        "pretrained": config.mv.pretrained,
+    }
+    torch.manual_seed(config.mv.seed)  # the classifier's first weights
+    network = MVTSN(**arguments)
+    history = training.fit_mv(network, clips, config.mv, config.device, config.training, held_out, folder)
+    if fabric.is_global_zero:
+        save_csv(run / "history" / f"{name}.csv", history)
+        path = run / "checkpoints" / f"mv_tsn-{dataset.name}.safetensors"
+        evaluation.save_checkpoint(path, network, "mv_tsn", arguments, config, dataset, config.mv.seed)
+        accuracy = 100 * history["accuracy"].iloc[-1]
+        typer.echo(f"{dataset.name}: {len(history)} epochs, {accuracy:.1f} % of the last training batches; {path}")

@@ -1,0 +1,197 @@
+"""One validated configuration object a run: a protocol, a profile that shortens it, the user's overrides on top.
+
+An unknown key is an error that names the nearest one. What the fields mean: `moclip.config.sections`.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from moclip.config.sections import Config, ConfigError, Groups, Section, safe_name
+from moclip.errors import nearest
+
+PROFILES = resources.files("moclip.config") / "profiles"
+PROTOCOLS = resources.files("moclip.config") / "protocols"
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that come with the package."""
+    return _names(PROFILES)
+
+
+def protocols() -> list[str]:
+    """Names of the protocols."""
+    return _names(PROTOCOLS)
+
+
+def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a protocol, put the profile that names it on top, and overrides on top of both.
+
+    What results has to hold, not its parts: a profile's epochs may wait for an override's milestones.
+
+    Parameters
+    ----------
+    profile : one of `profiles()`, or a path to a YAML file of the same form.
+    overrides : nested (``{"data": {"root": ...}}``) or dotted (``{"data.root": ...}``) values. With ``protocol`` among
+        them, the profile stands on that one instead.
+
+    Raises
+    ------
+    ConfigError
+        Unknown profile, protocol or key (with the nearest one), or a value that does not fit.
+    """
+    own, asked, name = read_profile(profile), nested(overrides or {}), Path(profile).stem
+    chosen = str(asked.get("protocol", own.get("protocol")))
+    protocol = read_protocol(chosen)
+    insists = protocol.pop("insists", {})
+    base = {"run": safe_name(name), **merge(merge(protocol, own), insists), "protocol": chosen}
+    try:
+        config = Config.model_validate({**merge(base, asked), "profile": name})
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+    unchanged, whole = _apart(base), _apart(merge(merge(base, protocol), insists))
+    shortened = f" as shortened by profile {name}" if changed_protocol(whole, unchanged) else ""
+    named = ", ".join([chosen + shortened, *changed_protocol(unchanged, config)])
+    return config.model_copy(update={"protocol": named})
+
+
+def changed_protocol(before: Config, after: Config) -> list[str]:
+    """``mv.epochs=3`` and the like: what ``after`` changed of the method, so that no table calls it ``before``'s.
+
+    Seeds are no part of a protocol, nor is where the data lie or how many are read at once.
+    """
+    old = method(before)
+    return [f"{key}={_brief(value)}" for key, value in method(after).items() if value != old.get(key)]
+
+
+def method(config: Config) -> dict[str, Any]:
+    """The fields that a protocol decides, by name: ``{"mv.epochs": 200, ...}``."""
+    values = {"encoder": config.encoder, "motion": config.motion, "mv": config.mv, "fusion": config.fusion}
+    fields = leaves({name: section.model_dump() for name, section in values.items()})
+    for key in ("encoder.batch_size", "encoder.cache", "encoder.seed", "mv.seed", "fusion.seeds"):
+        del fields[key]
+    data = config.data.model_dump()
+    for key in ("reencode", "val_fraction", "horizontal_flip", "min_frames"):
+        fields[f"data.{key}"] = data[key]
+    return fields | {"training.accumulate": config.training.accumulate}
+
+
+def _apart(values: Mapping[str, Any]) -> Config:
+    """Values that need not fit together, nor be complete, each read by itself: to be compared, never to be run."""
+    sections: dict[str, Any] = {}
+    for name, section in Config.model_fields.items():
+        kind, given = section.annotation, values.get(name)
+        if isinstance(kind, type) and issubclass(kind, Section):
+            own = {}
+            for key, value in given.items() if isinstance(given, Mapping) else ():
+                form: Any = kind.model_fields[key].annotation
+                with suppress(ValidationError):
+                    own[key] = TypeAdapter(form).validate_python(value)
+            sections[name] = kind.model_construct(**own)
+    return Config.model_construct(**sections)
+
+
+def _brief(value: Any) -> str:
+    """``{"train": 5, "test": 27}`` as ``(train 5, test 27)``: no quotes in tables."""
+    return f"({', '.join(f'{key} {each}' for key, each in value.items())})" if isinstance(value, dict) else str(value)
+
+
+def read_profile(profile: str) -> dict[str, Any]:
+    """Values of a profile, the profile it extends underneath."""
+    path = Path(profile)
+    if path.suffix not in {".yaml", ".yml"}:
+        values = _read(PROFILES, profile)
+    elif path.is_file():
+        values = _parse(path.read_text(encoding="utf-8"), profile) or {}
+        if not isinstance(values, dict):
+            raise ConfigError(f"{profile}: expected `section: {{key: value}}` lines, found {values!r}")
+    else:
+        raise ConfigError(f"no such profile file: {profile}")
+    base = values.pop("extends", None)
+    return merge(read_profile(base), values) if base else values
+
+
+def read_protocol(name: str) -> dict[str, Any]:
+    """Values of a protocol, the protocol it extends underneath."""
+    values = _read(PROTOCOLS, name)
+    base = values.pop("extends", None)
+    return merge(read_protocol(base), values) if base else values
+
+
+def leaves(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Sections as fields by their name: ``{"mv": {"epochs": 3}}`` -> ``{"mv.epochs": 3}``."""
+    return {f"{name}.{key}": value for name, section in values.items() for key, value in section.items()}
+
+
+def _names(folder: Traversable) -> list[str]:
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _read(folder: Traversable, name: str) -> dict[str, Any]:
+    if name not in (there := _names(folder)):
+        kind = folder.name.removesuffix("s")
+        raise ConfigError(f"unknown {kind} {name!r}{nearest(name, there)}; there are: {', '.join(there)}")
+    return yaml.safe_load((folder / f"{name}.yaml").read_text()) or {}
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``KEY=VALUE`` from a command line, the value read as YAML: ``mv.epochs=3`` -> ``{"mv": {"epochs": 3}}``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"an override is KEY=VALUE (for instance mv.epochs=3), not {text!r}")
+    return nested({key: _parse(value, text)})
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML, quotes may be missing: {error}") from None
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted keys into nested ones."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        value = nested(value) if isinstance(value, Mapping) else value
+        for part in reversed(str(key).split(".")):
+            value = {part: value}
+        result = merge(result, value)
+    return result
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of ``above`` over values of ``below``, section by section."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merge(result[key], value) if both else value
+    return result
+
+
+def explain(error: ValidationError) -> str:
+    """A validation error as lines that a person can act on."""
+    lines = []
+    for problem in error.errors():
+        place = [str(part) for part in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            fields = _fields(place[:-1])
+            lines.append(f"unknown key {'.'.join(place)!r}{nearest(place[-1], fields)}; there are: {', '.join(fields)}")
+        else:
+            lines.append(f"{'.'.join(place)}: {problem['msg']}, found {problem['input']!r}")
+    return "\n".join(lines)
+
+
+def _fields(place: list[str]) -> list[str]:
+    """Names of the fields of the section at ``place``."""
+    section: type[BaseModel] = Config
+    for part in place:
+        annotation = section.model_fields[part].annotation if part in section.model_fields else Groups
+        section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Groups
+    return sorted(section.model_fields)

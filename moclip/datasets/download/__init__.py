@@ -1,0 +1,1 @@
+"""Fetching a data set from its authors' server."""

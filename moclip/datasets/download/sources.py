@@ -1,0 +1,97 @@
+"""UCF101 and HMDB51 from their authors' servers: fetched, unpacked, counted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from moclip.datasets import load_dataset
+from moclip.datasets.base import VideoDataset
+from moclip.datasets.download.archives import unpack
+from moclip.datasets.download.transfer import fetch
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from and how it lies once unpacked.
+
+    Attributes
+    ----------
+    archives : addresses; what a file is called is the last part of its address.
+    inner : archives of this pattern come out of the first one, and hold the clips.
+    root, annotation_path : folders of the clips and of the lists, under the folder that the user names.
+    """
+
+    archives: tuple[str, ...]
+    root: str
+    annotation_path: str
+    inner: str = ""
+
+
+_UCF = "https://www.crcv.ucf.edu/data/UCF101"
+_SERRE = "https://serre-lab.clps.brown.edu/wp-content/uploads/2013/10"
+SOURCES = {
+    "ucf101": Source(
+        archives=(f"{_UCF}/UCF101TrainTestSplits-RecognitionTask.zip", f"{_UCF}/UCF101.rar"),
+        root="UCF-101",
+        annotation_path="ucfTrainTestlist",
+    ),
+    "hmdb51": Source(
+        archives=(f"{_SERRE}/test_train_splits.rar", f"{_SERRE}/hmdb51_org.rar"),
+        root="hmdb51_org",
+        annotation_path="testTrainMulti_7030_splits",
+        inner="*.rar",  # one a class
+    ),
+}
+
+
+def download(
+    name: str,
+    folder: Path,
+    *,
+    mirror: str | None = None,
+    ca_file: Path | None = None,
+    insecure: bool = False,
+    say: Say = lambda line: None,
+) -> VideoDataset:
+    """Fetch, unpack and check a data set; whatever is done already is passed over.
+
+    Parameters
+    ----------
+    name : a key of `SOURCES`.
+    folder : archives, clips and lists go here.
+    mirror : address of a folder with the same files, in place of the authors' server.
+    ca_file, insecure : as `moclip.datasets.download.transfer.fetch` takes them.
+    say : gets a line at each step.
+
+    Returns
+    -------
+    VideoDataset
+        Fold 1; all three were counted, and all their clips are there.
+
+    Raises
+    ------
+    DownloadError, ArchiveError
+        An archive could not be fetched or unpacked.
+    ListError, FileNotFoundError
+        Counts are not the official ones, or listed clips are missing.
+    """
+    source = SOURCES[name]
+    root = folder / source.root
+    for url in source.archives:
+        file_name = url.rpartition("/")[2]
+        address = f"{mirror.rstrip('/')}/{file_name}" if mirror else url
+        archive = folder / file_name
+        say(f"{file_name}: SHA-256 {fetch(address, archive, ca_file, insecure)}")
+        clips = url == source.archives[-1]
+        if clips and source.inner:
+            packed = [path for path in unpack(archive, folder / "archives") if path.match(source.inner)]
+            count = sum(len(unpack(path, root)) for path in packed)
+        else:
+            count = len(unpack(archive, folder))
+        say(f"{file_name}: {count} files unpacked")
+    folds = [load_dataset(name, root=root, annotation_path=folder / source.annotation_path, fold=n) for n in (1, 2, 3)]
+    for number, dataset in enumerate(folds, start=1):
+        say(f"fold {number}: {len(dataset.train)} training and {len(dataset.test)} test clips, all there")
+    return folds[0]

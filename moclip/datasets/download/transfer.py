@@ -1,0 +1,186 @@
+"""Fetch one large file: resumed where it broke off, its SHA-256 recorded at first and compared ever after.
+
+Nobody publishes checksums of these archives, and none is invented here. What is recorded is what the first download
+gave; a later one, or a file that has changed on the disk, is held against that.
+"""
+
+import http.client
+import logging
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from moclip.errors import MoclipError
+from moclip.io.artefacts import load_json, save_json
+from moclip.io.files import sha256_file
+from moclip.io.progress import track
+
+CHUNK = 1 << 20  # bytes
+TRIES = 5
+TIMEOUT = 60  # seconds without a byte
+
+log = logging.getLogger(__name__)
+
+
+class DownloadError(MoclipError):
+    """A file that could not be fetched, or is not the one it was; the message says what to do."""
+
+    exit_code = 1
+
+
+class BrokenTransferError(Exception):
+    """The transfer broke off; `fetch` tries it again."""
+
+
+class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to http."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise DownloadError(f"{req.full_url} sends us to {newurl}, which is not encrypted; not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def fetch(url: str, target: Path, ca_file: Path | None = None, insecure: bool = False, wait: float = 2.0) -> str:
+    """Bring ``target`` to be the file at ``url``, and return its SHA-256.
+
+    A file that is there is not fetched again: it is held against its record, ``<target>.json``. An unfinished one is
+    ``<target>.part``; the server is asked for the rest of it, and for all of it where it has changed meanwhile.
+
+    Parameters
+    ----------
+    ca_file : certificates to trust instead of the system's (PEM).
+    insecure : do not check the server's certificate. The caller tells the user.
+    wait : seconds before a second try, doubled at each further one.
+
+    Raises
+    ------
+    DownloadError
+        No answer, a certificate that does not check, or another file than the recorded one.
+    """
+    record_path = _beside(target, ".json")
+    record = load_json(record_path) if record_path.is_file() else {}
+    if not target.is_file():
+        opener = _opener(ca_file, insecure)
+        for attempt in range(TRIES):
+            try:
+                _transfer(opener, url, _beside(target, ".part"))
+                break
+            except BrokenTransferError as error:
+                if attempt == TRIES - 1:
+                    raise DownloadError(f"{url}: {error}; the same command goes on where it broke off") from error
+                log.warning("%s: %s; trying again", url, error)
+                time.sleep(wait * 2**attempt)
+        arrived = _beside(target, ".part")
+    else:
+        arrived = target
+    sha = sha256_file(arrived)
+    if record and record["sha256"] != sha:
+        raise DownloadError(
+            f"{arrived} has SHA-256 {sha}, but {record_path} recorded {record['sha256']} of {record['url']}. "
+            f"It was changed or damaged, or the server has another file now: delete {arrived} to fetch it again, and "
+            f"{record_path} too if you trust the new one"
+        )
+    if not record:
+        save_json(record_path, {"url": url, "bytes": arrived.stat().st_size, "sha256": sha})
+    if arrived != target:
+        os.replace(arrived, target)
+        _beside(target, ".part.json").unlink(missing_ok=True)
+    return sha
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    return target.with_name(target.name + suffix)
+
+
+def _opener(ca_file: Path | None, insecure: bool) -> urllib.request.OpenerDirector:
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except OSError as error:
+        raise DownloadError(f"--ca-file {ca_file}: no certificates (PEM) can be read from it ({error})") from error
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return urllib.request.build_opener(_NoDowngrade, urllib.request.HTTPSHandler(context=context))
+
+
+def _transfer(opener: urllib.request.OpenerDirector, url: str, part: Path) -> None:
+    """Append to ``part`` what it lacks."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    about = _beside(part, ".json")  # what the server said of the file that `part` is a piece of
+    known = load_json(about) if about.is_file() and part.is_file() else {}
+    have = part.stat().st_size if known else 0
+    if have and have == known.get("bytes"):
+        return
+    headers = {"User-Agent": "moclip", "Accept-Encoding": "identity"}
+    if have and known.get("version"):
+        headers |= {"Range": f"bytes={have}-", "If-Range": known["version"]}
+    with _open(opener, urllib.request.Request(url, headers=headers), part) as response:
+        resumed = response.status == 206 and _starts_at(response, have)
+        length = response.headers.get("Content-Length")
+        total = None if length is None else int(length) + (have if resumed else 0)
+        if not resumed:
+            have = 0
+            # a weak ETag cannot say whether bytes are the same, so that it is of no use for going on
+            tag = response.headers.get("ETag", "")
+            version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
+            part.unlink(missing_ok=True)  # before it is said whose beginning it is
+            save_json(about, {"url": url, "bytes": total, "version": version})
+        with open(part, "ab") as file:
+            for chunk in track(_chunks(response), part.stem, total=_steps(total, have), unit="MB"):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and part.stat().st_size != total:
+        raise BrokenTransferError(f"the connection ended after {part.stat().st_size} of {total} bytes")
+
+
+def _open(opener: urllib.request.OpenerDirector, request: urllib.request.Request, part: Path) -> Any:
+    """The server's answer; its errors as ours."""
+    try:
+        return opener.open(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # there is no rest: `part` is as long as the file, or longer than a new one
+            part.unlink()
+            raise BrokenTransferError("the server has no such rest of the file; from the start") from error
+        if error.code >= 500:
+            raise BrokenTransferError(f"the server answers {error.code} {error.reason}") from error
+        raise DownloadError(
+            f"{request.full_url}: the server answers {error.code} {error.reason}. The file may have moved: fetch it by "
+            "hand, put it into the folder under its own name, and give the same command again"
+        ) from error
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise DownloadError(
+                f"{request.full_url}: the server's certificate does not check ({error.reason.verify_message}), so that "
+                "nobody can tell who would answer. Some servers of data sets leave out an intermediate certificate: "
+                "save it from your browser and pass it with --ca-file FILE.pem; or fetch the file with the browser and "
+                "put it into the folder; or, if you accept that it may be anyone's file, pass --insecure"
+            ) from error
+        raise BrokenTransferError(f"no answer ({error.reason})") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise BrokenTransferError(f"no answer ({error})") from error
+
+
+def _starts_at(response: Any, place: int) -> bool:
+    return str(response.headers.get("Content-Range", "")).startswith(f"bytes {place}-")
+
+
+def _steps(total: int | None, have: int) -> int | None:
+    return None if total is None else -(-(total - have) // CHUNK)
+
+
+def _chunks(response: IO[bytes]) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = response.read(CHUNK)
+        except (OSError, http.client.HTTPException) as error:
+            raise BrokenTransferError(f"the connection broke ({error})") from error
+        if not chunk:
+            return
+        yield chunk

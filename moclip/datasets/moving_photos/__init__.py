@@ -1,0 +1,5 @@
+"""MovingPhotos: a data set that is generated on the spot."""
+
+from moclip.datasets.moving_photos.dataset import MovingPhotos
+
+__all__ = ["MovingPhotos"]

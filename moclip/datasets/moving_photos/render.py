@@ -1,0 +1,225 @@
+"""Render one clip of MovingPhotos: a photo cut-out moves over a texture, and the camera moves both.
+
+Every movement is centred on the middle frame: there the object stands at its drawn place, size and angle and the
+camera is at rest, so that the one frame which an appearance encoder sees says nothing about the motion.
+
+Coordinates are pixels of the frame, +x right, +y down; angles are radians, clockwise as seen; time is counted in
+frames from the middle frame.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+
+from moclip.datasets.moving_photos.photos import photo
+
+WIDTH, HEIGHT = 160, 120
+FIELD_WIDTH, FIELD_HEIGHT = 240, 190  # background: what the camera can see at its farthest, and a little more
+OVERSAMPLE = 1.5  # the cut-out is kept this much finer than it stands in the middle frame: `approach` enlarges it
+ZOOM_LEVER = (
+    80.0  # pixels: v px a frame mean v / 80 in log scale, so that an object stays within half and twice its size
+)
+TURN_LEVER = 40.0  # pixels: v px a frame mean v / 40 radians
+CAMERA_TURN_LEVER = 60.0
+SOFT_EDGE = 2.0  # pixels over which the mask fades
+
+MOTIONS = (
+    "Left",
+    "Right",
+    "Up",
+    "Down",
+    "Approach",
+    "Recede",
+    "Clockwise",
+    "CounterClockwise",
+    "Shake",
+    "Bounce",
+)
+CAMERAS = ("pan", "zoom", "rotate", "shake", "still")
+DIRECTIONS = {"Left": (-1, 0), "Right": (1, 0), "Up": (0, -1), "Down": (0, 1)}
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A piece of a grey texture between two colours: ``box`` is (left, top, right, bottom) in the photo's pixels."""
+
+    texture: str
+    box: tuple[float, float, float, float]
+    dark: tuple[int, int, int]
+    light: tuple[int, int, int]
+
+    def image(self, width: int, height: int) -> Image.Image:
+        """The piece as an RGB image."""
+        grey = photo(self.texture).resize((width, height), Image.Resampling.BICUBIC, box=self.box, reducing_gap=3.0)
+        return ImageOps.colorize(grey, self.dark, self.light)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Something that covers part of the object and moves with it; place and size are shares of the cut-out's."""
+
+    surface: Surface
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """All that a clip shows; rendering draws no random number.
+
+    Attributes
+    ----------
+    background : what the camera moves over.
+    photo, box : the cut-out's photo and its rectangle there (left, top, right, bottom; photo pixels).
+    exponent : outline |x|^p + |y|^p = 1, from an ellipse (2) to a rounded box (8).
+    blur : standard deviation of a Gaussian over the cut-out, pixels of the middle frame.
+    patches : what hides parts of the cut-out.
+    x, y, size, angle : the object in the middle frame; size is the root of width times height.
+    motion : one of ``MOTIONS``; speed in pixels a frame (of a lever arm, for sizes and angles).
+    period, phase : of ``Shake`` and ``Bounce``, frames and radians.
+    camera : one of ``CAMERAS``; camera_speed in pixels a frame, camera_angle the direction of pan and shake (its sign
+        of sine also that of zoom and rotation), camera_period in frames.
+    """
+
+    background: Surface
+    photo: str
+    box: tuple[float, float, float, float]
+    exponent: float
+    blur: float
+    patches: tuple[Patch, ...]
+    x: float
+    y: float
+    size: float
+    angle: float
+    motion: str
+    speed: float
+    period: float
+    phase: float
+    camera: str
+    camera_speed: float
+    camera_angle: float
+    camera_period: float
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where something is: translation in pixels, scale relative to the middle frame, angle in radians."""
+
+    x: float
+    y: float
+    scale: float
+    angle: float
+
+
+def object_pose(spec: ClipSpec, time: float) -> Pose:
+    """The object's pose under a camera at rest, ``time`` frames after the middle frame."""
+    x, y, scale, angle = spec.x, spec.y, 1.0, spec.angle
+    if spec.motion in DIRECTIONS:
+        dx, dy = DIRECTIONS[spec.motion]
+        x, y = x + dx * spec.speed * time, y + dy * spec.speed * time
+    elif spec.motion in ("Approach", "Recede"):
+        scale = math.exp((1 if spec.motion == "Approach" else -1) * spec.speed / ZOOM_LEVER * time)
+    elif spec.motion in ("Clockwise", "CounterClockwise"):
+        angle += (1 if spec.motion == "Clockwise" else -1) * spec.speed / TURN_LEVER * time
+    elif spec.motion in ("Shake", "Bounce"):
+        sway = _sway(spec.speed, spec.period, spec.phase, time)
+        x, y = (x + sway, y) if spec.motion == "Shake" else (x, y + sway)
+    else:
+        raise ValueError(f"motion {spec.motion!r} is not one of {', '.join(MOTIONS)}")
+    return Pose(x, y, scale, angle)
+
+
+def camera_pose(spec: ClipSpec, time: float) -> Pose:
+    """How the camera shifts, scales and turns the scene about the frame's centre; no change in the middle frame."""
+    dx, dy = math.cos(spec.camera_angle), math.sin(spec.camera_angle)
+    sign = 1 if dy >= 0 else -1
+    if spec.camera == "pan":
+        return Pose(dx * spec.camera_speed * time, dy * spec.camera_speed * time, 1.0, 0.0)
+    if spec.camera == "zoom":
+        return Pose(0.0, 0.0, math.exp(sign * spec.camera_speed / ZOOM_LEVER * time), 0.0)
+    if spec.camera == "rotate":
+        return Pose(0.0, 0.0, 1.0, sign * spec.camera_speed / CAMERA_TURN_LEVER * time)
+    if spec.camera == "shake":
+        sway = _sway(spec.camera_speed, spec.camera_period, 0.0, time)
+        return Pose(dx * sway, dy * sway, 1.0, 0.0)
+    if spec.camera == "still":
+        return Pose(0.0, 0.0, 1.0, 0.0)
+    raise ValueError(f"camera {spec.camera!r} is not one of {', '.join(CAMERAS)}")
+
+
+def seen_pose(spec: ClipSpec, time: float) -> Pose:
+    """The object's pose in the frame: its own motion seen through the camera."""
+    thing, camera = object_pose(spec, time), camera_pose(spec, time)
+    cos, sin = math.cos(camera.angle) * camera.scale, math.sin(camera.angle) * camera.scale
+    x, y = thing.x - WIDTH / 2, thing.y - HEIGHT / 2
+    return Pose(
+        WIDTH / 2 + camera.x + cos * x - sin * y,
+        HEIGHT / 2 + camera.y + sin * x + cos * y,
+        thing.scale * camera.scale,
+        thing.angle + camera.angle,
+    )
+
+
+def iterate(spec: ClipSpec, times: range) -> Iterator[np.ndarray]:
+    """Frames one by one, uint8 (HEIGHT, WIDTH, 3), at the given times (0 is the middle frame)."""
+    field = spec.background.image(FIELD_WIDTH, FIELD_HEIGHT)
+    cut_out, mask = _cut_out(spec)
+    for time in times:
+        yield np.asarray(_draw(field, cut_out, mask, camera_pose(spec, time), seen_pose(spec, time)))
+
+
+def _sway(speed: float, period: float, phase: float, time: float) -> float:
+    """A swing of the given mean speed, zero at time 0 whatever the phase, so that the middle frame does not move."""
+    amplitude = speed * period / 4  # a swing covers four amplitudes a period
+    turn = 2 * math.pi / period
+    return amplitude * (math.sin(turn * time + phase) - math.sin(phase))
+
+
+def _cut_out(spec: ClipSpec) -> tuple[Image.Image, Image.Image]:
+    """The object's picture (RGB) and its soft-edged mask (L), ``OVERSAMPLE`` times finer than in the middle frame."""
+    aspect = (spec.box[2] - spec.box[0]) / (spec.box[3] - spec.box[1])
+    width = round(spec.size * math.sqrt(aspect) * OVERSAMPLE)
+    height = round(spec.size / math.sqrt(aspect) * OVERSAMPLE)
+    picture = photo(spec.photo).resize((width, height), Image.Resampling.BICUBIC, box=spec.box, reducing_gap=3.0)
+    if spec.blur:
+        picture = picture.filter(ImageFilter.GaussianBlur(spec.blur * OVERSAMPLE))
+    for patch in spec.patches:
+        size = max(1, round(patch.width * width)), max(1, round(patch.height * height))
+        corner = round(patch.x * width - size[0] / 2), round(patch.y * height - size[1] / 2)
+        picture.paste(patch.surface.image(*size), corner)
+    y, x = np.mgrid[(1 - height) / height : 1 : 2 / height, (1 - width) / width : 1 : 2 / width]
+    radius = (np.abs(x) ** spec.exponent + np.abs(y) ** spec.exponent) ** (1 / spec.exponent)
+    alpha = (1 - radius) * min(width, height) / 2 / (SOFT_EDGE * OVERSAMPLE)
+    mask = Image.fromarray((alpha.clip(0, 1) * 255).round().astype(np.uint8))
+    return picture, mask
+
+
+def _draw(field: Image.Image, cut_out: Image.Image, mask: Image.Image, camera: Pose, thing: Pose) -> Image.Image:
+    """One frame: the background through the camera, the object over it."""
+    seen = Pose(WIDTH / 2 + camera.x, HEIGHT / 2 + camera.y, camera.scale, camera.angle)
+    frame = _transform(field, seen, (WIDTH, HEIGHT))
+    scale = thing.scale / OVERSAMPLE
+    cos, sin = abs(math.cos(thing.angle)) * scale / 2, abs(math.sin(thing.angle)) * scale / 2
+    reach_x, reach_y = cos * mask.width + sin * mask.height, sin * mask.width + cos * mask.height
+    left, top = max(0, math.floor(thing.x - reach_x)), max(0, math.floor(thing.y - reach_y))
+    right, bottom = min(WIDTH, math.ceil(thing.x + reach_x)), min(HEIGHT, math.ceil(thing.y + reach_y))
+    if left < right and top < bottom:  # only the object's rectangle is computed: most of the frame is background
+        inside = Pose(thing.x - left, thing.y - top, scale, thing.angle)
+        size = right - left, bottom - top
+        frame.paste(_transform(cut_out, inside, size), (left, top), _transform(mask, inside, size))
+    return frame
+
+
+def _transform(image: Image.Image, pose: Pose, size: tuple[int, int]) -> Image.Image:
+    """``image`` with its centre at (pose.x, pose.y), scaled and turned, on a canvas of ``size``; black outside."""
+    cos, sin = math.cos(pose.angle) / pose.scale, math.sin(pose.angle) / pose.scale
+    # Pillow wants the inverse: where in `image` a pixel of the canvas comes from
+    shift_x = image.width / 2 - cos * pose.x - sin * pose.y
+    shift_y = image.height / 2 + sin * pose.x - cos * pose.y
+    data = (cos, sin, shift_x, -sin, cos, shift_y)
+    return image.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)

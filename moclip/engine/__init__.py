@@ -1,0 +1,1 @@
+"""The trained method at work: features, checkpoints, predictions, recogniser, profiling."""

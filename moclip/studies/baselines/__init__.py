@@ -1,0 +1,1 @@
+"""Table I's other systems, trained small (notebook 08)."""

@@ -1,0 +1,163 @@
+"""What the systems of Table I see of a clip, small, in 8 bit, computed once and kept by content for all runs.
+
+Every kind comes from our own reader: pictures, stored motion, residuals; flow is computed from the pictures.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from moclip.config.sections import Config
+from moclip.datasets.base import Clip
+from moclip.errors import MoclipError
+from moclip.inputs.clips import content_path
+from moclip.inputs.sampling import centre_segments
+from moclip.inputs.transforms import InputScale
+from moclip.io.cache import add_rows, read_rows
+from moclip.io.fingerprints import fingerprints
+from moclip.io.parallel import for_each_file
+from moclip.io.paths import cache_dir
+from moclip.video import load_motion, read_frames, read_residual
+from moclip.video.fields import eight_bit
+
+VERSION = 1  # raised when the same settings would give other inputs
+STACK = 10  # fields in a stack
+FRAMES = 8  # of a ``clip``
+KEPT_AT_ONCE = 256  # clips in a file of the cache
+
+
+def rival_inputs(
+    clips: Sequence[Clip],
+    kinds: Sequence[str],
+    store: Path,
+    config: Config,
+    executor: Executor | str | None = None,
+) -> dict[str, np.ndarray]:
+    """Inputs of all clips, by kind.
+
+    Parameters
+    ----------
+    kinds : of `moclip.studies.baselines.systems.CHANNELS`.
+    store : folder that `moclip.engine.features.extract_motion` filled.
+
+    Returns
+    -------
+    dict
+        kind -> uint8 (N, V, C, S, S): V views, the centres of equal parts of the clip; of ``clip`` one, of 8 frames.
+        128 is no motion and no residual; vectors and flow reach the ends of the range at ``motion.bound`` pixels.
+
+    Raises
+    ------
+    ClipsError
+        With every clip that could not be read; accumulated vectors and residuals need clips without B-frames.
+    """
+    scale, own = InputScale(config.motion.units, config.motion.bound), config.rivals
+    facts = [VERSION, own.size, own.views, scale.units, scale.bound]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    folders = {kind: cache_dir() / "rivals" / f"{kind}-{key}" for kind in kinds}
+    hashes = fingerprints([clip.path for clip in clips])
+    rows = {kind: read_rows(folder, set(hashes.values())) for kind, folder in folders.items()}
+    lacks = {path: tuple(kind for kind in kinds if value not in rows[kind]) for path, value in hashes.items()}
+    videos = {hashes[path]: path for path, own in lacks.items() if own}  # copies of a video are read once
+    unkept: dict[str, dict[str, np.ndarray]] = {}
+
+    def keep() -> None:
+        for kind in kinds:
+            if new := {value: inputs[kind] for value, inputs in sorted(unkept.items()) if kind in inputs}:
+                add_rows(folders[kind], new)
+                rows[kind] |= new
+        unkept.clear()
+
+    def done(job: tuple[Path, ...], inputs: dict[str, np.ndarray]) -> None:
+        unkept[hashes[job[0]]] = inputs
+        if len(unkept) == KEPT_AT_ONCE:
+            keep()
+
+    jobs = [
+        (path, content_path(store, value), lacks[path], own.size, own.views, scale) for value, path in videos.items()
+    ]
+    try:
+        for_each_file(read_inputs, jobs, "inputs of the rivals", config.data.workers, executor, done=done)
+    finally:
+        keep()
+    return {kind: np.stack([rows[kind][hashes[clip.path]] for clip in clips]) for kind in kinds}
+
+
+def read_inputs(
+    path: Path, motion_file: Path, kinds: Sequence[str], size: int, views: int, scale: InputScale
+) -> dict[str, np.ndarray]:
+    """Inputs of one clip, by kind: uint8 (V, C, size, size); see `rival_inputs`.
+
+    All pictures come from one decoding; `read_residual` has its own, of vectors and of pictures as coded.
+    """
+    motion = load_motion(motion_file)
+    last, moving, intra = len(motion) - 1, np.flatnonzero(motion.has_motion), np.flatnonzero(motion.types == "I")
+    at = moving[centre_segments(len(moving), views)]  # (V,)
+    # Around the same frames; a field needs a frame before it, and a short clip's last field stands for what it lacks.
+    first = np.clip(at - STACK // 2, 1, max(1, last - STACK + 1))
+    stacks = np.minimum(first[:, None] + np.arange(STACK), last).ravel()  # (V * 10,)
+    frames = {"frame": at, "iframe": intra[centre_segments(len(intra), views)]}
+    frames |= {"clip": centre_segments(last + 1, FRAMES), "flow_stack": np.concatenate([stacks - 1, stacks])}
+    wanted = sorted({int(frame) for kind in kinds for frame in frames.get(kind, ())})
+    pictures = dict(zip(wanted, read_frames(path, wanted), strict=True)) if wanted else {}
+    factor = scale.factor(motion.width, motion.fps)
+
+    def vectors(pixels: np.ndarray) -> np.ndarray:
+        """(..., H, W, 2) in pixels -> uint8 (K, 2, size, size)."""
+        return _small(eight_bit(pixels * factor, scale.bound), size)
+
+    out = {}
+    for kind in kinds:
+        if kind == "flow_stack":
+            out[kind] = vectors(optical_flow(pictures, stacks))
+        elif kind in frames:
+            out[kind] = _small(np.stack([pictures[frame] for frame in frames[kind]]), size)  # (K, 3, S, S)
+        elif kind == "residual":
+            out[kind] = _small(np.clip(read_residual(path, at) + 128, 0, 255).astype(np.uint8), size)
+        elif kind == "motion":
+            out[kind] = vectors(motion.fields(at))
+        elif kind == "motion_stack":
+            # An I-frame has no vectors, which does not mean that nothing moves: the frame before stands for it.
+            known = moving[np.maximum(np.searchsorted(moving, stacks, "right") - 1, 0)]
+            out[kind] = vectors(motion.fields(known, "raw"))
+    return {kind: small.reshape(1 if kind == "clip" else views, -1, size, size) for kind, small in out.items()}
+
+
+def optical_flow(pictures: Mapping[int, np.ndarray], frames: np.ndarray) -> np.ndarray:
+    """Flow from the frame before each of ``frames``: float32 (K, H, W, 2) in pixels, +x right, +y down.
+
+    ``pictures`` has these frames and those before them by number, each uint8 (H, W, 3).
+
+    Dense inverse search (Kroeger et al., ECCV 2016), OpenCV's preset FAST. Seen from the frame before, where a motion
+    vector is seen from the frame itself; the sign is the same, where the content is minus where it was.
+    """
+    cv2 = _opencv()
+    grey = {frame: cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for frame, picture in pictures.items()}
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flows = {frame: search.calc(grey[frame - 1], grey[frame], None) for frame in np.unique(frames)}
+    return np.stack([flows[frame] for frame in frames])
+
+
+def _small(pictures: np.ndarray, size: int) -> np.ndarray:
+    """The centre square of each picture at another size: uint8 (K, H, W, C) -> (K, C, size, size)."""
+    cv2 = _opencv()
+    height, width = pictures.shape[1:3]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    squares = pictures[:, top : top + side, left : left + side]
+    resized = [cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA) for square in squares]
+    return np.stack(resized).transpose(0, 3, 1, 2)
+
+
+def _opencv() -> ModuleType:
+    try:
+        import cv2
+    except ImportError as error:
+        raise MoclipError(f"OpenCV is not installed ({error}); run: pip install 'moclip-lite[table1]'") from error
+    cv2.setNumThreads(1)  # a process a core is enough
+    return cv2  # type: ignore[no-any-return]

@@ -1,0 +1,45 @@
+"""Two-Stream: one frame, and ten fields of optical flow (Simonyan & Zisserman, NeurIPS 2014).
+
+Taken from there: CNN-M-2048 in both streams, 2 x 10 = 20 flow channels, no second normalisation in the temporal stream,
+dropout 0.9, and both fusions of the softmax scores: their mean, and a linear SVM on them, L2-normalised and stacked.
+Its spatial stream starts from ImageNet and its temporal one is trained on HMDB51 as well; here nothing is pre-trained.
+Its flow is that of Brox et al.; ours is DIS (`moclip.studies.baselines.inputs`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from moclip.studies.baselines.trunks import CNNM
+
+
+def spatial(num_classes: int, width: float = 1.0) -> nn.Module:
+    """Spatial stream: (B, 3, H, W) -> (B, C)."""
+    return CNNM(num_classes, 3, width)
+
+
+def temporal(num_classes: int, width: float = 1.0) -> nn.Module:
+    """Temporal stream: (B, 20, H, W), x and y of 10 fields in turn -> (B, C)."""
+    return CNNM(num_classes, 20, width, second_norm=False)
+
+
+def svm_fusion(train: Sequence[np.ndarray], labels: np.ndarray, test: Sequence[np.ndarray]) -> np.ndarray:
+    """Scores of a linear SVM that has learned from both streams' probabilities on the training clips.
+
+    Parameters
+    ----------
+    train, test : softmax scores of each stream, (N, C).
+    labels : of the training clips, (N,), every class among them.
+
+    Returns
+    -------
+    (N_test, C)
+        Distances from the hyperplanes, one against the rest.
+    """
+    from sklearn.preprocessing import normalize
+    from sklearn.svm import LinearSVC
+
+    stacked_train, stacked_test = (np.hstack([normalize(scores) for scores in streams]) for streams in (train, test))
+    distances = LinearSVC(random_state=0).fit(stacked_train, labels).decision_function(stacked_test)
+    return distances if distances.ndim == 2 else np.column_stack([-distances, distances])  # of two classes: one column

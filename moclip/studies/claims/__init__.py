@@ -1,0 +1,1 @@
+"""The paper's claims, checked one by one against this run's tables (notebook 99)."""

@@ -1,0 +1,142 @@
+"""What of a result is the protocol: the protocols side by side, and the effect of each field with its noise."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from scipy import stats
+
+from moclip.report import statistics as metrics
+from moclip.report.figures.plots import COLOURS, LABELS, MARKERS, whiskers
+
+STREAMS = ("mv_only", "fusion")
+
+
+def system_name(stream: str, variant: str) -> str:
+    """``mv_only`` under a variant, as a system of its own: no dots, since it names files."""
+    return f"{stream}@{variant.replace('.', '-')}"
+
+
+def side_by_side(protocols: Mapping[str, Mapping[str, Any]], own: Mapping[str, Any]) -> pd.DataFrame:
+    """A row a field of the method, those in which the protocols differ first.
+
+    Parameters
+    ----------
+    protocols : name -> field -> value; the first one is what the others are compared with.
+    own : field -> value in the run at hand.
+
+    Returns
+    -------
+    DataFrame
+        Columns field, one a protocol (``*`` marks what differs from the first), ``this run``.
+    """
+    first = next(iter(protocols.values()))
+    rows = []
+    for field in first:
+        values = {name: values[field] for name, values in protocols.items()}
+        marked = {name: f"{_said(value)}{'' if value == first[field] else ' *'}" for name, value in values.items()}
+        rows.append({"field": field, **marked, "this run": _said(own[field])})
+    table = pd.DataFrame(rows)
+    differs = table[list(protocols)].apply(lambda row: row.str.endswith(" *").any(), axis=1)
+    return pd.concat([table[differs], table[~differs]], ignore_index=True)
+
+
+def effects(
+    predictions: pd.DataFrame,
+    dataset: str,
+    variants: Sequence[str],
+    trained: Sequence[str],
+    resamples: int,
+    confidence: float,
+) -> pd.DataFrame:
+    """Each variant against the first of them, on the same clips and seeds.
+
+    Parameters
+    ----------
+    predictions : of systems named by `system_name`.
+    trained : variants with a motion network of their own; the noise of seeds is theirs, since others repeat it.
+    variants : the first is what the others are compared with, the last the protocol in which all fields are changed.
+
+    Returns
+    -------
+    DataFrame
+        A row a stream and variant: accuracy, difference with its paired group-bootstrap interval, ``noise`` (see
+        `seed_noise`), ``share_of_gap`` (of the last variant's difference; empty where that is no finding), reading.
+    """
+    rows = []
+    for stream in STREAMS:
+        systems = {variant: system_name(stream, variant) for variant in variants}
+        noise = seed_noise(predictions, dataset, [systems[variant] for variant in trained], confidence)
+        own: list[dict[str, Any]] = []
+        for variant, system in systems.items():
+            estimate = metrics.accuracy(predictions, dataset, system, resamples, confidence)
+            row = {"dataset": dataset, "stream": stream, "variant": variant, "accuracy": estimate.value}
+            if variant != variants[0]:
+                gap = metrics.difference(predictions, dataset, system, systems[variants[0]], resamples, confidence)
+                row |= {"difference": gap.value, "low": gap.low, "high": gap.high, "noise": noise}
+                row["reading"] = reading(row, variant, variants[0])
+            own.append(row | {"n_test": estimate.n, "seeds": estimate.seeds})
+        whole = own[-1]["difference"] if own[-1]["reading"] != UNCLEAR else np.nan
+        rows += [row | {"share_of_gap": row.get("difference", np.nan) / whole} for row in own]
+    table = pd.DataFrame(rows)
+    numbers = ["accuracy", "difference", "low", "high", "noise", "share_of_gap"]
+    table[numbers] = table[numbers].round(4) + 0.0  # no minus zero
+    table["reading"] = table["reading"].fillna("")
+    return table[["dataset", "stream", "variant", *numbers, "n_test", "seeds", "reading"]]
+
+
+UNCLEAR = "not distinguishable at this size"
+
+
+def reading(row: Mapping[str, Any], variant: str, base: str) -> str:
+    """A finding has an interval without zero, and is larger than what other seeds would change."""
+    if not (row["low"] > 0 or row["high"] < 0):
+        return UNCLEAR
+    if not abs(row["difference"]) > row["noise"]:
+        return UNCLEAR if row["noise"] > 0 else "one seed: noise of seeds unknown"
+    return f"{variant if row['difference'] > 0 else base} is better"
+
+
+def seed_noise(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], confidence: float) -> float:
+    """How far apart two variants that differ in nothing but their seeds would lie, with this confidence.
+
+    The variance between seeds is pooled over the systems (a few seeds of one say little), and the difference of two
+    means of k seeds has twice that over k. Seeds are paired between variants, so that this errs on the wide side. NaN
+    with one seed.
+    """
+    rows = predictions[(predictions["dataset"] == dataset) & predictions["system"].isin(systems)]
+    by_seed = rows.groupby(["system", "seed"])["correct"].mean().unstack()  # (systems, k)
+    seeds = by_seed.shape[1]
+    if seeds < 2:
+        return float("nan")
+    freedom = len(by_seed) * (seeds - 1)
+    return float(stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(by_seed.var(axis=1).mean() * 2 / seeds))
+
+
+def effect_dots(axes: Axes, table: pd.DataFrame, stream: str) -> None:
+    """Differences of one stream with their intervals, a row a variant; the band is the noise of the seeds.
+
+    Parameters
+    ----------
+    table : what `effects` returns.
+    """
+    own = table[(table["stream"] == stream) & table["difference"].notna()].reset_index(drop=True)
+    noise = 100 * own["noise"].iloc[0]
+    if noise > 0:
+        axes.axvspan(-noise, noise, color="#E6E6E6", lw=0, zorder=0, label="noise of the seeds")
+    axes.axvline(0, color="black", lw=0.8)
+    values, errors = whiskers(own, "difference")
+    axes.errorbar(values, own.index, xerr=errors, fmt=MARKERS[stream], ms=4, lw=0.9, color=COLOURS[stream])
+    axes.axhline(len(own) - 1.5, color="#999999", lw=0.6, ls=":")
+    axes.set_yticks(own.index, own["variant"])
+    axes.tick_params(axis="y", length=0)
+    base = 100 * table.loc[table["stream"] == stream, "accuracy"].iloc[0]
+    axes.set(ylim=(len(own) - 0.5, -0.5), xlabel="difference (points)", title=f"{LABELS[stream]}: paper {base:.1f} %")
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

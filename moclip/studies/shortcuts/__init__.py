@@ -1,0 +1,1 @@
+"""What the encoder's settings tell of the class (notebook 07)."""

@@ -1,0 +1,193 @@
+"""Shortcut audit: how well do a stream's settings alone tell the class, and what of the motion network could be that?
+
+Clips of a class often come from the same few uploads, cut and encoded in the same way. Then the distance of I-frames,
+B-frames or the frame rate name the class, and a network that reads the stream may learn them in place of the action.
+The audit trains a random forest (Breiman 2001) on such settings, with the data set's own split, and never sees a vector
+or a picture.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import RandomForestClassifier
+
+from moclip.report import statistics as metrics
+
+SETTINGS = ("gop", "b_share", "fps", "width", "height")  # what an encoder is told
+CONTENT = ("frames", "kbit_s")  # what comes from the action and the scene too
+SETS: dict[str, tuple[str, ...]] = {
+    "all": (*SETTINGS, *CONTENT),
+    "settings": SETTINGS,
+    # Frames an I-frame are the clip's length where there is one I-frame only: between a setting and content.
+    "i_distance, b_share, fps": ("i_distance", "b_share", "fps"),
+}
+# What goes together in the ablation.
+FEATURES: dict[str, tuple[str, ...]] = {
+    "gop": ("gop",),
+    "b_share": ("b_share",),
+    "fps": ("fps",),
+    "size": ("width", "height"),
+    "frames": ("frames",),
+    "kbit_s": ("kbit_s",),
+}
+TREES = 100
+
+
+def predict(clips: pd.DataFrame, columns: Sequence[str], dataset: str, system: str, seed: int = 0) -> pd.DataFrame:
+    """Class of each test clip, from some columns alone, by a forest that saw the training clips' settings.
+
+    Parameters
+    ----------
+    clips : a row a clip: video, class_name, group, split (train, val or test; val is left out), and ``columns``.
+        What is unknown (``gop`` of a clip with a single I-frame) counts as -1.
+    columns : the settings that the forest sees.
+    dataset, system : names that the result carries.
+
+    Returns
+    -------
+    DataFrame
+        A row a test clip, with the columns that `moclip.report.statistics` reads.
+    """
+    train, test = clips[clips["split"] == "train"], clips[clips["split"] == "test"]
+    # Fixed and untuned: nothing is chosen on the test clips. Leaves of two clips keep it from learning clips by heart.
+    forest = RandomForestClassifier(TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed)
+    codes, names = pd.factorize(train["class_name"], sort=True)  # scikit-learn takes a class "01" for a number
+    forest.fit(_matrix(train, columns), codes)
+    result = test[["video", "class_name", "group"]].copy()
+    result["pred"] = names[forest.predict(_matrix(test, columns))]
+    result["correct"] = result["pred"] == result["class_name"]
+    return result.assign(dataset=dataset, system=system, seed=seed).reset_index(drop=True)
+
+
+def permuted(clips: pd.DataFrame, columns: Sequence[str], times: int) -> np.ndarray:
+    """Accuracies when the training clips' classes are dealt anew: what the forest reaches by luck and class sizes.
+
+    Whole groups are dealt, since clips of one source share settings *and* class: dealing single clips would make luck
+    look rarer than it is.
+
+    Returns
+    -------
+    float (times,)
+    """
+    rng = np.random.default_rng(0)
+    training = clips["split"] == "train"
+    by = clips[training].groupby(["class_name", "group"])
+    group, classes = by.ngroup(), by["class_name"].first().to_numpy()  # group's number of a clip, class of a group
+    accuracies = []
+    for number in range(times):
+        mixed = clips.copy()
+        mixed.loc[training, "class_name"] = rng.permutation(classes)[group]
+        accuracies.append(predict(mixed, columns, "", "", number)["correct"].mean())
+    return np.array(accuracies)
+
+
+def audit(
+    clips: pd.DataFrame, dataset: str, stream: str, times: int, resamples: int, confidence: float
+) -> pd.DataFrame:
+    """Accuracy from each set of settings (`SETS`), beside chance.
+
+    Parameters
+    ----------
+    stream : what was read (``original``, ``re-encoded``); part of the systems' names.
+    times : how often classes are dealt anew.
+
+    Returns
+    -------
+    DataFrame
+        dataset, stream, features, accuracy with low and high (group bootstrap), chance (1 / classes), most_frequent
+        (accuracy of always naming the largest training class), permuted (mean) and permuted_p (share of dealings, and
+        the true one, that reach the accuracy), n_train, n_test, constant (settings that are the same in all clips).
+    """
+    train, test = clips[clips["split"] == "train"], clips[clips["split"] == "test"]
+    largest = train["class_name"].value_counts().sort_index().idxmax()
+    rows = []
+    for name, columns in SETS.items():
+        system = system_name(stream, name)
+        estimate = metrics.accuracy(predict(clips, columns, dataset, system), dataset, system, resamples, confidence)
+        luck = permuted(clips, columns, times)
+        rows.append(
+            {
+                "dataset": dataset,
+                "stream": stream,
+                "features": name,
+                "accuracy": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "chance": 1 / clips["class_name"].nunique(),
+                "most_frequent": (test["class_name"] == largest).mean(),
+                "permuted": luck.mean(),
+                "permuted_p": (1 + (luck >= estimate.value).sum()) / (1 + times),
+                "n_train": len(train),
+                "n_test": len(test),
+                "constant": ", ".join(column for column in columns if clips[column].nunique(dropna=False) == 1),
+            }
+        )
+    return pd.DataFrame(rows).round(4)
+
+
+def ablation(clips: pd.DataFrame, dataset: str, stream: str) -> pd.DataFrame:
+    """What each setting tells alone, and what is lost without it: dataset, stream, feature, alone, without, all."""
+    every = [column for columns in FEATURES.values() for column in columns]
+    whole = predict(clips, every, dataset, "")["correct"].mean()
+    rows = []
+    for name, columns in FEATURES.items():
+        rest = [column for column in every if column not in columns]
+        alone, without = (predict(clips, own, dataset, "")["correct"].mean() for own in (columns, rest))
+        row = {"dataset": dataset, "stream": stream, "feature": name}
+        rows.append({**row, "alone": alone, "without": without, "all": whole})
+    return pd.DataFrame(rows).round(4)
+
+
+def shared(
+    predictions: pd.DataFrame, settings: pd.DataFrame, system: str, resamples: int, confidence: float
+) -> dict[str, object]:
+    """What a system's accuracy could owe to the settings: does it know the same clips as they do?
+
+    Parameters
+    ----------
+    predictions : of the system (`moclip.io.artefacts.load_predictions`); clips that most of its seeds have right count.
+    settings : `predict`'s result for the same data set.
+
+    Returns
+    -------
+    dict
+        dataset, settings, system, accuracy and settings_accuracy; ``both``: share of the clips that both have right;
+        ``expected``: the same if they were independent within each class; ``excess`` = both - expected with its group
+        bootstrap ``low`` and ``high`` (the classes' accuracies held fixed): above 0, they know the same clips.
+        ``where_settings_fail``: the system's accuracy on the clips that the settings get wrong, which no such shortcut
+        can explain; ``n_fail``, their number.
+    """
+    dataset, name = settings["dataset"].iloc[0], settings["system"].iloc[0]
+    one = metrics.per_clip(predictions, dataset, system) > 0.5
+    two = metrics.per_clip(settings, dataset, name) > 0.5
+    metrics.check_same_clips(one, two, f"{system} and the settings on {dataset}")
+    by_class = (level.groupby(level="class_name").transform("mean") for level in (one, two))
+    first, second = by_class
+    # The mean of the product of deviations from the class's means is what `both` has beyond independence.
+    beyond = (one - first) * (two - second)
+    low, high = metrics.interval(beyond, resamples, confidence)
+    row: dict[str, object] = {"dataset": dataset, "settings": name, "system": system}
+    row |= {"accuracy": one.mean(), "settings_accuracy": two.mean(), "both": (one & two).mean()}
+    row |= {"expected": (first * second).mean(), "excess": beyond.mean(), "low": low, "high": high}
+    row |= {"where_settings_fail": one[~two].mean() if (~two).any() else float("nan"), "n_fail": int((~two).sum())}
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def system_name(stream: str, features: str) -> str:
+    """``original: all``: the name of predictions from a set of settings."""
+    return f"{stream}: {features}"
+
+
+def reading(row: Mapping[str, float]) -> str:
+    """What a row of `audit` says of its features, in words."""
+    base = max(row["chance"], row["most_frequent"])
+    if not row["low"] > base:
+        return "no better than chance: nothing found"
+    if row["permuted_p"] > 0.05:
+        return "above chance, but dealt classes reach it too"
+    return f"they tell the class: {row['accuracy'] / base:.1f} times chance"
+
+
+def _matrix(clips: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    return clips[list(columns)].fillna(-1).to_numpy(float)

@@ -1,0 +1,78 @@
+"""Numbers of a data set's page: a row a clip, a row a class, and how long the vectors are."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:  # this room loads no PyAV
+    from moclip.datasets.base import VideoDataset
+    from moclip.datasets.facts import Facts
+
+SHOWN = ("codec", "width", "height", "fps", "frames", "seconds", "i_distance", "b_share", "kbit_s")  # of the facts
+# Lengths at which the share of longer vectors is given, in pixels of the network's units.
+LENGTHS = (0, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128)
+
+
+def clips(
+    dataset: "VideoDataset", facts: Mapping[str, "Facts"], factor: Callable[[int, float], float], bound: float
+) -> pd.DataFrame:
+    """A row a clip that could be read.
+
+    Parameters
+    ----------
+    facts : `moclip.datasets.facts.facts_of`.
+    factor : (width, fps) -> what vectors are multiplied by, `moclip.inputs.transforms.InputScale.factor`.
+    bound : length at which the 8-bit range ends.
+
+    Returns
+    -------
+    DataFrame
+        video, class_name, group, split, codec, width, height, fps, frames, seconds, i_distance (frames an
+        I-frame), b_share, kbit_s, saturated, vectors (their number), mean_length (of the vectors' longer component;
+        scaled).
+    """
+    rows = []
+    for split in ("train", "val", "test"):
+        for clip in getattr(dataset, split):
+            if (own := facts.get(clip.name)) is None:
+                continue
+            scale = factor(own.width, own.fps) if own.lengths else 1.0
+            count = np.array(own.lengths)
+            mean = (count * np.arange(len(count))).sum() / own.scale * scale / count.sum() if count.sum() else np.nan
+            row = {"video": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split}
+            row |= {name: getattr(own, name) for name in SHOWN}
+            row |= {"saturated": own.saturated(bound, scale), "vectors": int(count.sum()), "mean_length": mean}
+            rows.append(row)
+    return pd.DataFrame(rows).round(6)
+
+
+def classes(table: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+    """A row a class, in the data set's order: clips of each split, groups, and medians of the rest.
+
+    ``b_clips`` is the share of clips with B-frames; ``saturated`` counts all vectors of the class alike.
+    """
+    by = table.groupby("class_name")
+    result = table.pivot_table(index="class_name", columns="split", values="video", aggfunc="count", fill_value=0)
+    result = result.reindex(columns=["train", "val", "test"], fill_value=0)
+    result["groups"] = by["group"].nunique()
+    for name in ("seconds", "frames", "fps", "i_distance", "kbit_s", "mean_length"):
+        result[f"median_{name}"] = by[name].median()
+    result["b_clips"] = by["b_share"].apply(lambda share: float((share.fillna(0) > 0).mean()))
+    weighted = (table["saturated"] * table["vectors"]).groupby(table["class_name"]).sum()
+    result["saturated"] = weighted / by["vectors"].sum()
+    return result.reindex(order).dropna(subset=["groups"]).round(6).reset_index()
+
+
+def longer_than(facts: Mapping[str, "Facts"], factor: Callable[[int, float], float]) -> pd.DataFrame:
+    """Share of all block vectors whose longer component exceeds each of `LENGTHS`: length, share."""
+    beyond, total = np.zeros(len(LENGTHS)), 0
+    for own in facts.values():
+        count = np.array(own.lengths, dtype=np.int64)
+        if not count.sum():
+            continue
+        lengths = np.arange(len(count)) / own.scale * factor(own.width, own.fps)
+        beyond += [count[lengths > length].sum() for length in LENGTHS]
+        total += count.sum()
+    return pd.DataFrame({"length": LENGTHS, "share": (beyond / total if total else np.nan * beyond).round(8)})

@@ -1,0 +1,169 @@
+"""The page of plots of a data set (balance, lengths, formats, motion, encoders), and the shortcut audit's plots."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from moclip.report.figures.plots import whiskers
+
+SPLITS = {"train": "#0072B2", "val": "#56B4E9", "test": "#E69F00"}
+ONE = "#0072B2"
+MANY = 30  # classes beyond which their names would not be readable: they are numbered instead
+
+
+def page(clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound: float, title: str) -> Figure:
+    """Eight panels.
+
+    Parameters
+    ----------
+    clips, classes, longer : the tables of `moclip.studies.shortcuts.data_stats`.
+    bound : length at which the 8-bit range ends; marked.
+    title : what the data are, above the page.
+    """
+    rows = len(classes) if len(classes) <= MANY else 12
+    figure, panels = plt.subplots(4, 2, figsize=(7.2, 5.4 + 0.34 * rows), height_ratios=[rows + 4, 12, 12, rows + 4])
+    (balance, saturation), (seconds, frames), (formats, motion), (i_frames, b_frames) = panels
+    _balance(balance, classes)
+    _class_dots(saturation, classes, 100 * classes["saturated"], f"vectors beyond {bound:g} px (%)", "#D55E00")
+    _histogram(seconds, clips["seconds"], "duration (s)")
+    _histogram(frames, clips["frames"], "frames")
+    _formats(formats, clips)
+    _motion(motion, longer, bound)
+    _i_frames(i_frames, clips, classes)
+    _class_dots(b_frames, classes, 100 * classes["b_clips"], "clips with B-frames (%)", "#009E73")
+    figure.suptitle(title, fontsize=8)
+    return figure
+
+
+def describe(clips: pd.DataFrame, classes: pd.DataFrame, bound: float) -> str:
+    """The page in words, for those who cannot see it."""
+    saturated = (clips["saturated"] * clips["vectors"]).sum() / max(clips["vectors"].sum(), 1)
+    medians = {name: f"median {clips[name].median():.3g}" for name in ("seconds", "frames", "i_distance")}
+    return (
+        f"Eight panels on {len(clips)} clips of {len(classes)} classes. Clips a class by split. Share of vectors "
+        f"beyond {bound:g} pixels a class ({100 * saturated:.2f} % over all). Durations in seconds "
+        f"({medians['seconds']}) and frames ({medians['frames']}). Frame sizes and rates. Share of vectors longer than "
+        f"a length. Frames an I-frame of each clip by class ({medians['i_distance']}). Clips with B-frames a class."
+    )
+
+
+def _balance(axes: Axes, classes: pd.DataFrame) -> None:
+    left = np.zeros(len(classes))
+    height = 0.8 if len(classes) <= MANY else 1.0  # gaps between thin bars would be all that one sees
+    for split, colour in SPLITS.items():
+        if classes[split].any():
+            axes.barh(range(len(classes)), classes[split], height, left, color=colour, lw=0, label=split)
+            left += classes[split].to_numpy()
+    _name_classes(axes, classes)
+    axes.set(xlabel="clips")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+
+
+def _class_dots(axes: Axes, classes: pd.DataFrame, values: pd.Series, label: str, colour: str) -> None:
+    size = 3.5 if len(classes) <= MANY else 2
+    axes.plot(values, range(len(classes)), "o", ms=size, color=colour, clip_on=False)
+    axes.hlines(range(len(classes)), 0, values, color=colour, lw=0.8)
+    _name_classes(axes, classes)
+    axes.set(xlabel=label, xlim=(0, max(1.05 * values.max(), 1) if values.notna().any() else 1))
+
+
+def _histogram(axes: Axes, values: pd.Series, label: str) -> None:
+    axes.hist(values, bins=30, color=ONE)
+    axes.axvline(values.median(), color="black", lw=0.8, ls="--", label=f"median {values.median():.4g}")
+    axes.set(xlabel=label, ylabel="clips")
+    axes.legend(frameon=False)
+
+
+def _formats(axes: Axes, clips: pd.DataFrame) -> None:
+    """Clips by codec, frame size and rate, the ten most frequent."""
+    names = clips["codec"] + " " + clips["width"].astype(str) + "x" + clips["height"].astype(str)
+    counted = (names + " @ " + clips["fps"].map("{:.5g}".format)).value_counts().head(10)
+    axes.barh(range(len(counted)), counted, color=ONE)
+    for place, count in enumerate(counted):
+        axes.text(count, place, f" {count}", va="center", fontsize=7)
+    axes.set_yticks(range(len(counted)), list(counted.index))
+    axes.set(xlabel="clips", ylim=(max(len(counted), 4) - 0.5, -0.5), xlim=(0, 1.15 * counted.max()))
+    axes.tick_params(axis="y", length=0)
+
+
+def _motion(axes: Axes, longer: pd.DataFrame, bound: float) -> None:
+    shown = longer[longer["share"] > 0]
+    axes.plot(shown["length"], 100 * shown["share"], "o-", ms=2.5, lw=1, color=ONE)
+    if len(shown):
+        axes.axvline(bound, color="black", lw=0.8, ls="--", label=f"end of the 8-bit range ({bound:g} px)")
+        axes.set_yscale("log")
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks([0, 1, 4, 16, 64], ["0", "1", "4", "16", "64"])
+        axes.minorticks_off()
+        axes.set_xlim(left=-0.1)
+        axes.legend(frameon=False)
+    axes.set(xlabel="length (px, longer component)", ylabel="longer vectors (%)")
+
+
+def _i_frames(axes: Axes, clips: pd.DataFrame, classes: pd.DataFrame) -> None:
+    places = {name: place for place, name in enumerate(classes["class_name"])}
+    axes.plot(clips["i_distance"], clips["class_name"].map(places), "|", ms=5, mew=0.8, color=ONE)
+    _name_classes(axes, classes)
+    axes.set(xlabel="frames an I-frame, a mark a clip", xscale="log")
+    low, high = clips["i_distance"].min(), clips["i_distance"].max()
+    axes.set_xlim(max(low / 1.5, 0.7), high * 1.5)
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low / 1.5 <= tick <= high * 1.5]
+    ticks = ticks if len(ticks) > 1 else sorted({round(low), round(high)})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+
+
+def _name_classes(axes: Axes, classes: pd.DataFrame) -> None:
+    if len(classes) <= MANY:
+        axes.set_yticks(range(len(classes)), list(classes["class_name"]))
+        axes.tick_params(axis="y", length=0)
+    else:
+        axes.set_ylabel("class, by its number")
+    axes.set_ylim(len(classes) - 0.5, -0.5)
+
+
+def shortcut_bars(axes: Axes, audit: pd.DataFrame, colours: dict[str, str]) -> None:
+    """Accuracy from settings alone: a bar a set of settings and stream, with interval; chance and dealt classes marked.
+
+    Parameters
+    ----------
+    audit : `moclip.studies.shortcuts.audit.audit` of one data set, streams stacked.
+    colours : stream -> colour.
+    """
+    audit = audit.reset_index(drop=True)
+    values, errors = whiskers(audit)
+    axes.barh(audit.index, values, xerr=errors, color=audit["stream"].map(colours), error_kw={"lw": 0.8})
+    for place, (value, high) in enumerate(zip(values, 100 * audit["high"], strict=True)):
+        axes.text(np.nanmax([value, high]) + 1.5, place, f"{value:.1f}", va="center", fontsize=7)
+    axes.plot(100 * audit["permuted"], audit.index, "k|", ms=9, label="classes dealt anew (mean)")
+    axes.axvline(100 * audit["chance"].iloc[0], color="black", lw=0.8, ls="--", label="chance")
+    axes.set_yticks(audit.index, [f"{row['features']} ({row['stream']})" for row in audit.to_dict("records")])
+    axes.invert_yaxis()
+    axes.set(xlabel="top-1 accuracy (%)", xlim=(0, 112))
+    _legend_below(axes, 2)
+
+
+def ablation_dots(axes: Axes, ablation: pd.DataFrame, colours: dict[str, str]) -> None:
+    """What each setting tells alone (filled) and what is left without it (open), by stream; all together as a line."""
+    features = list(dict.fromkeys(ablation["feature"]))
+    streams = list(dict.fromkeys(ablation["stream"]))
+    for offset, stream in zip(np.linspace(-0.15, 0.15, len(streams)) * (len(streams) > 1), streams, strict=True):
+        own = ablation[ablation["stream"] == stream].set_index("feature").loc[features]
+        places, colour = np.arange(len(features)) + offset, colours[stream]
+        axes.plot(100 * own["alone"], places, "o", ms=4, color=colour, label=f"{stream}: alone", clip_on=False)
+        axes.plot(100 * own["without"], places, "o", ms=4, mfc="white", color=colour, label=f"{stream}: all but it")
+        axes.axvline(100 * own["all"].iloc[0], color=colour, lw=0.8, label=f"{stream}: all")
+    axes.set_yticks(range(len(features)), features)
+    axes.set(xlabel="top-1 accuracy (%)", xlim=(0, 100), ylim=(len(features) - 0.5, -0.5))
+    _legend_below(axes, len(streams))
+
+
+def _legend_below(axes: Axes, columns: int) -> None:
+    """A legend under the figure, however low that is."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)

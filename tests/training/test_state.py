@@ -1,0 +1,288 @@
+"""A training that is killed goes on, to the same bits; one with other settings does not."""
+
+import json
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from moclip.inputs.clips import MotionClips
+from moclip.models import create_model
+from moclip.training import state as resume
+from moclip.training.heads import fit_head
+from moclip.training.loop import fit, make_fabric
+from moclip.training.motion import fit_mv
+from moclip.training.state import TrainingFolder, differences
+
+FILES = {"README.txt", "settings.json", "log.csv", "last.safetensors"}
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+# --- killed ---------------------------------------------------------------------------------------------------------
+
+KILLED_AT_A_DRAW = """
+import os, pickle, signal, sys
+from pathlib import Path
+import torch
+from moclip import resume
+from moclip.draws import FreshDraws
+from moclip.loading import MotionClips
+from moclip.models import create_model
+from moclip.training import fit_head, fit_mv
+
+resume.PAUSE = 0
+folder, last = Path(sys.argv[1]), int(sys.argv[2])
+given = pickle.loads((folder / "given.pkl").read_bytes())
+original, drawn = MotionClips.__getitem__, []
+
+def draw(self, key):
+    drawn.append(key)
+    if len(drawn) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, key)
+
+MotionClips.__getitem__ = draw
+"""
+
+SCRIPT = (
+    KILLED_AT_A_DRAW
+    + """
+clips, settings = given
+torch.manual_seed(0)
+network = create_model("mv_tsn", num_classes=4, backbone=settings.backbone, pretrained=False)
+fit_mv(network, clips, settings, "cpu", folder=folder / "training")
+torch.save([network.state_dict(), drawn], folder / "end.pt")
+"""
+)
+
+
+def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_weights_bit_for_bit(photos, store, config, tmp_path):
+    mv = config.mv.model_copy(update={"epochs": 4})
+    clips = MotionClips.from_config(photos.train, store, config.model_copy(update={"mv": mv}), flips=False)
+    torch.manual_seed(0)
+    network = create_model("mv_tsn", num_classes=4, backbone=mv.backbone, pretrained=False)
+    history = fit_mv(network, clips, mv, "cpu")
+
+    (tmp_path / "given.pkl").write_bytes(pickle.dumps((clips, mv)))
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    root = Path(__file__).parents[2]
+    killed = subprocess.run([*command, str(2 * 8 + 4)], cwd=root, capture_output=True)  # 8 clips: in the third epoch
+    assert killed.returncode == -signal.SIGKILL and not (tmp_path / "end.pt").exists()
+    assert len(pd.read_csv(tmp_path / "training" / "log.csv")) == 2
+    state = torch.load(tmp_path / "training" / "resume.ckpt", weights_only=True)
+    assert not same(state["model"], network.state_dict())
+
+    done = subprocess.run([*command, "-1"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0 and "goes on after epoch 2" in done.stderr, done.stderr
+    end, drawn = torch.load(tmp_path / "end.pt")
+    assert {epoch for epoch, _ in drawn} == {2, 3}, "what was done is not repeated"
+    assert same(end, network.state_dict())
+    folder = tmp_path / "training"
+    assert same(load_file(folder / "last.safetensors"), network.state_dict())
+    assert resume.read_log(folder / "log.csv") == history.to_dict("records")
+    assert {path.name for path in folder.iterdir()} == FILES, "what was there to go on is gone"
+
+
+HEAD = (
+    KILLED_AT_A_DRAW
+    + """
+clips, tested, network, settings = given
+draws = FreshDraws(network, clips, 1, "cpu", settings.batch_size, folder / "draws", settings.statistics == "drifting")
+sizes = {"num_classes": 4, "appearance_dim": 3, "motion_dim": 1280, "hidden": 8}
+seen, labels = torch.arange(24.0).view(8, 3) % 5, torch.tensor([clip.label for clip in clips.clips])
+held_out = seen[:4], lambda epoch: draws.features_at(epoch, tested, 3), torch.tensor([0, 1, 2, 3])
+held_out = held_out if settings.select == "test" else None
+ends = []
+for name in ("fusion", "other"):
+    head, own = create_model("fusion", **sizes), {"folder": folder / name, "source": draws.settings}
+    history = fit_head(head, seen, draws, labels, settings, 1, "cpu", held_out, **own)
+    ends.append([head.state_dict(), history.to_dict("records")])
+torch.save([ends, draws.network_at(3).state_dict(), drawn], folder / "end.pt")
+"""
+)
+
+
+@pytest.mark.parametrize(("statistics", "select"), [("frozen", "last"), ("drifting", "last"), ("drifting", "test")])
+def test_heads_killed_in_the_middle_of_an_epoch_end_with_the_same_weights(
+    photos, store, config, tmp_path, statistics, select
+):
+    """Bit for bit, and with drifting statistics the same network beside them."""
+    change = {"epochs": 4, "batch_size": 3, "lr": 0.01, "statistics": statistics, "select": select}
+    settings = config.fusion.model_copy(update=change)
+    clips, tested = (MotionClips.from_config(part, store, config, False) for part in (photos.train, photos.test))
+    torch.manual_seed(0)
+    network = create_model("mv_tsn", num_classes=4, backbone=config.mv.backbone, pretrained=False)
+    root = Path(__file__).parents[2]
+
+    def run(folder, last):
+        folder.mkdir(exist_ok=True)
+        (folder / "given.pkl").write_bytes(pickle.dumps((clips, tested, network, settings)))
+        command = [sys.executable, "-c", HEAD, str(folder), str(last)]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+    done = run(tmp_path / "whole", -1)
+    assert done.returncode == 0, done.stderr
+    expected, after, drawn = torch.load(tmp_path / "whole" / "end.pt")
+    assert len(drawn) == 4 * 8, "the second head sees what was drawn for the first"
+
+    assert run(tmp_path / "killed", 2 * 8 + 4).returncode == -signal.SIGKILL  # in the third epoch
+    assert len(pd.read_csv(tmp_path / "killed" / "fusion" / "log.csv")) == 2
+    done = run(tmp_path / "killed", -1)
+    assert done.returncode == 0 and "goes on after epoch 2" in done.stderr, done.stderr
+    ends, now, drawn = torch.load(tmp_path / "killed" / "end.pt")
+    assert {epoch for epoch, *_ in drawn} == {2, 3}, "what was drawn is not drawn again"
+    assert same(now, after) and same(now, network.state_dict()) == (statistics == "frozen")
+    for (weights, log), (head, history) in zip(ends, expected, strict=True):
+        assert same(weights, head) and log == history
+    assert ("score" in log[0]) == (select == "test")
+
+
+# --- the folder, on a small network with dropout and BatchNorm --------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def every_epoch(monkeypatch):
+    monkeypatch.setattr(resume, "PAUSE", 0)
+
+
+def train(folder=None, settings=None, epochs=6, broken_off=None, score=None):
+    """Train; returns (network, history, epochs whose batches were asked for)."""
+    generator = torch.Generator().manual_seed(0)
+    points, labels = torch.randn(40, 6, generator=generator), torch.arange(40) % 2
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    asked = []
+
+    def batches(epoch):
+        asked.append(epoch)
+        for number, part in enumerate(torch.arange(40).split(10)):
+            if (epoch, number) == broken_off:
+                raise KeyboardInterrupt
+            yield (points[part],), labels[part]
+
+    own = TrainingFolder(folder, settings or {"lr": 0.01}) if folder else None
+    arguments = (make_fabric("cpu"), network, optimizer, batches, 4, epochs, lambda done: 1 - done)
+    history = fit(*arguments, folder=own, score=score and score.__getitem__)
+    return network.state_dict(), history, asked
+
+
+def test_random_state_is_kept(tmp_path):
+    """Dropout draws from torch's generator: from its seed alone it would draw again what the first epochs drew."""
+    expected, log, _ = train()
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "t", broken_off=(3, 2))
+    torch.rand(7)
+    weights, history, asked = train(tmp_path / "t")
+    assert same(weights, expected) and history.equals(log) and asked == [3, 4, 5]
+
+
+def test_what_is_finished_is_not_trained_again(tmp_path):
+    weights, history, _ = train(tmp_path / "t")
+    again, log, asked = train(tmp_path / "t")
+    assert asked == [] and same(again, weights)
+    pd.testing.assert_frame_equal(log, history, check_exact=True)
+
+
+def test_a_state_of_the_last_epoch_is_finished_without_training(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingFolder, "finish", lambda *_: None)  # killed after the last epoch
+        weights, *_ = train(tmp_path / "t")
+    again, _, asked = train(tmp_path / "t")
+    assert asked == [] and same(again, weights) and {path.name for path in (tmp_path / "t").iterdir()} == FILES
+
+
+@pytest.mark.parametrize("change", ["settings", "code", "versions"])
+def test_with_anything_else_it_starts_anew_and_loses_nothing(tmp_path, monkeypatch, caplog, change):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "t", {"lr": 0.02}, broken_off=(3, 2))
+    left = (tmp_path / "t" / "resume.ckpt").read_bytes()
+    if change == "settings":
+        settings, message = {"lr": 0.01}, "lr 0.02 -> 0.01"
+    else:
+        facts = resume.provenance()
+        facts = {**facts, "code": "x"} if change == "code" else {**facts, "versions": {"torch": "9"}}
+        monkeypatch.setattr(resume, "provenance", lambda: facts)
+        settings, message = {"lr": 0.02}, "code " if change == "code" else "versions.torch "
+    _, _, asked = train(tmp_path / "t", settings)
+    assert asked == list(range(6)) and message in caplog.text and "starts anew" in caplog.text
+    assert (tmp_path / "set-aside" / "t" / "resume.ckpt").read_bytes() == left
+    assert json.loads((tmp_path / "t" / "settings.json").read_text())["lr"] == settings["lr"]
+
+
+def test_the_best_epoch_is_kept_beside_the_last_also_over_a_break(tmp_path):
+    score = [0.2, 0.6, 0.1, 0.6, 0.5, 0.3]
+    plain, history, _ = train(score=score)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "t", broken_off=(3, 0), score=score)
+    best, log, _ = train(tmp_path / "t", score=score)
+    assert same(best, plain) and list(log["score"]) == score and log.equals(history)
+    second, *_ = train(epochs=6, score=[0, 1, 0, 0, 0, 0])  # the first of the best
+    assert same(best, second)
+    assert same(load_file(tmp_path / "t" / "best.safetensors"), best)
+    assert same(load_file(tmp_path / "t" / "last.safetensors"), train()[0])
+    again, _, asked = train(tmp_path / "t", score=score)
+    assert asked == [] and same(again, best)
+
+
+def test_short_epochs_are_not_kept_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "PAUSE", 1000)
+    kept = []
+    monkeypatch.setattr(resume.torch, "save", lambda state, path: kept.append(len(state["rows"])))
+    train(tmp_path / "t")
+    assert kept == [1] and len(pd.read_csv(tmp_path / "t" / "log.csv")) == 6
+
+
+def test_the_folder_says_what_it_is(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "mv_tsn-x", broken_off=(2, 1))
+    text = (tmp_path / "mv_tsn-x" / "README.txt").read_text()
+    assert "mv_tsn-x" in text
+    for path in (tmp_path / "mv_tsn-x").iterdir():
+        assert path.name in text or path.name == "README.txt", path
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_differences_name_the_field():
+    assert differences({"mv": {"epochs": 3, "lr": 1}, "a": 1}, {"mv": {"epochs": 5, "lr": 1}, "b": 2}) == [
+        "a 1 -> None",
+        "b None -> 2",
+        "mv.epochs 3 -> 5",
+    ]
+
+
+def test_a_head_goes_on_too_and_knows_whose_features_it_was_given(tmp_path, config):
+    settings = config.fusion.model_copy(update={"epochs": 5, "lr": 0.01})
+    points, labels = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
+
+    def run(folder=None, network="a", stop=None, seed=0):
+        asked = []
+
+        def motion(epoch):
+            asked.append(epoch)
+            if epoch == stop:
+                raise KeyboardInterrupt
+            return points[:, 3:] + epoch
+
+        head = create_model("fusion", num_classes=2, appearance_dim=3, motion_dim=3, hidden=16)
+        fit_head(head, points[:, :3], motion, labels, settings, seed, "cpu", folder=folder, source={"network": network})
+        return head.state_dict(), asked
+
+    expected, _ = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "h", stop=3)
+    weights, asked = run(tmp_path / "h")
+    assert same(weights, expected) and asked == [3, 4]
+    assert run(tmp_path / "h")[1] == []
+    assert run(tmp_path / "h", network="b")[1] == list(range(5))
+    assert run(tmp_path / "h", network="b", seed=1)[1] == list(range(5))
