@@ -68,13 +68,15 @@ def mutation(corpus: list[Path], seed: int) -> tuple[Path, str, bytes]:
 
 def check(motion) -> None:
     """AssertionError where a `Motion` is not sound."""
+    from moclip.video import FUTURE, INTER, INTRA
+
     count, (rows, columns) = len(motion), motion.grid.shape[1:3]
     assert count > 0 and motion.grid.shape == (count, rows, columns, 2) and motion.grid.dtype == np.int16
-    assert motion.mask.shape == (count, rows, columns) and set(np.unique(motion.mask)) <= {0, 1, 2}
+    assert motion.mask.shape == (count, rows, columns) and set(np.unique(motion.mask)) <= {FUTURE, INTER, INTRA}
     assert motion.types.shape == motion.has_motion.shape == (count,) and set(motion.types) <= {"I", "P", "B"}
-    assert motion.block in (4, 8, 16) and motion.scale in (1, 2, 4, 8, 16)
-    assert rows == -(-motion.height // motion.block) and columns == -(-motion.width // motion.block)
-    assert not motion.grid[motion.mask != 1].any() and np.isfinite(motion.fps)
+    assert motion.block_size in (4, 8, 16) and motion.scale in (1, 2, 4, 8, 16)
+    assert rows == -(-motion.height // motion.block_size) and columns == -(-motion.width // motion.block_size)
+    assert not motion.grid[motion.mask != INTER].any() and np.isfinite(motion.fps)
     if motion.width * motion.height > 1 << 22:  # fields of a large frame take long and show nothing new
         return
     for t in {0, count // 2, count - 1}:

@@ -38,7 +38,7 @@ from moclip.inputs.sampling import random_segments
 from moclip.io.fingerprints import fingerprints
 from moclip.io.progress import track
 from moclip.video import read_fields, transcode
-from moclip.video.fields import follow
+from moclip.video.fields import accumulate
 
 STORE, START, GOP = "store", "video, from its start", "video, from the I-frame"
 AIM = 10
@@ -78,7 +78,7 @@ def from_i_frame(path: Path, t: int, field: str) -> np.ndarray:
         whole = grids[0].repeat(CELL, 0).repeat(CELL, 1)[: size[0], : size[1]]
         return whole.astype(np.float32) / np.float32(scale)
     out = np.empty((1, *size, 2), np.float32)
-    follow(grids, [(0, True, len(grids))], out, CELL, scale, coviar=False)
+    accumulate(grids, [(0, True, len(grids))], out, CELL, scale, coviar=False)
     return out[0]
 
 

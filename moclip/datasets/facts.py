@@ -13,7 +13,7 @@ from moclip.io.artefacts import load_json, save_json
 from moclip.io.fingerprints import hash_files
 from moclip.io.parallel import for_each_file
 from moclip.io.paths import cache_dir
-from moclip.video import VideoError, probe, read_frames, read_motion
+from moclip.video import INTER, VideoError, probe, read_frames, read_motion
 
 VERSION = 1  # of what is kept; raise it when a number is computed in another way
 
@@ -94,7 +94,7 @@ def read_facts(path: Path, sha256: str) -> Facts:
         except VideoError as error:
             note = error.cause  # may still decode: another size in the middle, for one
         else:
-            types, longer = motion.types, np.abs(motion.grid[motion.mask == 1].astype(int)).max(axis=-1, initial=0)
+            types, longer = motion.types, np.abs(motion.grid[motion.mask == INTER].astype(int)).max(axis=-1, initial=0)
             return Facts(
                 **common,
                 decoded=len(types),

@@ -22,7 +22,7 @@ from moclip.inputs.accumulate import accumulate
 from moclip.inputs.transforms import InputScale
 from moclip.io.fingerprints import fingerprints
 from moclip.io.parallel import ClipsError
-from moclip.video import Motion, load_motion
+from moclip.video import INTER, Motion, load_motion
 from moclip.video.blocks import refine
 from moclip.video.store import SUFFIX
 
@@ -102,16 +102,16 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         For accumulated fields (S, K, gh, gw, 2): all frames since the I-frame, behind as many zeros as are missing.
         """
         motion, geometry = self.motion(index), self.geometry
-        fit = (motion.block, geometry.block, geometry.height, geometry.width)
+        fit = (motion.block_size, geometry.block, geometry.height, geometry.width)
         if self.field == "raw":
-            return refine(motion.cells(frames), *fit)
+            return refine(motion.grids(frames), *fit)
         if not geometry.way:
             return np.rint(motion.fields(frames) * motion.scale).astype(np.int16)  # (S, H, W, 2)
         shape = (-(-geometry.height // geometry.block), -(-geometry.width // geometry.block), 2)
         cells = np.zeros((len(frames), geometry.way, *shape), np.int16)
         for segment, frame in enumerate(frames):
-            way = motion.way(int(frame))
-            cells[segment, geometry.way - len(way) :] = refine(motion.cells(way), *fit)
+            way = motion.steps(int(frame))
+            cells[segment, geometry.way - len(way) :] = refine(motion.grids(way), *fit)
         return cells
 
     def factor(self, index: int) -> np.float32:
@@ -211,9 +211,9 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
         beyond = total = 0
         for path in self.paths:
             motion = load_motion(path)  # unpacked, and then forgotten
-            inter = motion.mask == 1
+            inter = motion.mask == INTER
             cells = (
-                motion.cells(range(len(motion)))[inter] / motion.scale * self.scale.factor(motion.width, motion.fps)
+                motion.grids(range(len(motion)))[inter] / motion.scale * self.scale.factor(motion.width, motion.fps)
             )  # (n, 2)
             beyond += int((np.abs(cells) > self.scale.bound).any(axis=1).sum())
             total += len(cells)
@@ -229,7 +229,7 @@ class MotionClips(Dataset):  # type: ignore[type-arg]
             if not motion.has_motion.any():
                 still.append((clip.path, NO_MOTION))
             sizes.add((motion.height, motion.width))
-            blocks.append(motion.block)
+            blocks.append(motion.block_size)
             ways.append(np.bincount(np.cumsum(motion.types == "I"), motion.has_motion).max())
         if still:
             raise ClipsError(still, len(self.clips), REMEDY)

@@ -2,6 +2,7 @@
 
 from moclip.video.errors import VideoError
 from moclip.video.frames import read_frames
+from moclip.video.layout import FUTURE, INTER, INTRA
 from moclip.video.motion import Motion
 from moclip.video.probe import VideoInfo, probe
 from moclip.video.residual import read_residual
@@ -10,6 +11,9 @@ from moclip.video.store import load_motion, save_motion
 from moclip.video.transcode import encode, transcode, transcode_all
 
 __all__ = [
+    "FUTURE",
+    "INTER",
+    "INTRA",
     "Motion",
     "VideoError",
     "VideoInfo",

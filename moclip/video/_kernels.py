@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from moclip.video.layout import INTER, INTRA, NONE
+from moclip.video.layout import FUTURE, INTER, INTRA
 
 COARSEST, FINEST = 4, 2  # log2 of a cell's side: 16 and 4 pixels
 
@@ -82,7 +82,7 @@ def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, side: 
                 for i in range(top, bottom):
                     for j in range(left, right):
                         if mask[i, j] == INTRA:  # the past has precedence, wherever it is listed
-                            mask[i, j] = NONE
+                            mask[i, j] = FUTURE
     needed = FINEST
     while needed < COARSEST and not corners >> needed & 1:
         needed += 1
@@ -217,7 +217,7 @@ def advance(
 
 
 @numba.njit(cache=True, nogil=True)
-def levels(units: np.ndarray, out: np.ndarray, limit: int, multiplier: int) -> None:
+def quantise(units: np.ndarray, out: np.ndarray, limit: int, multiplier: int) -> None:
     """8 bit by small integers: half as long as by float32. See `moclip.video.fields.by_integers`.
 
     Every step is cut back to 16 bits, which numba would widen to 64: so many pixels fit into one instruction.
@@ -233,9 +233,9 @@ def levels(units: np.ndarray, out: np.ndarray, limit: int, multiplier: int) -> N
 
 
 @numba.njit(cache=True, nogil=True)
-def follow(
+def accumulate(
     grids: np.ndarray,
-    ways: np.ndarray,
+    segments: np.ndarray,
     sums: np.ndarray,
     pairs: np.ndarray,
     moved: np.ndarray,
@@ -245,10 +245,10 @@ def follow(
     integers: tuple[int, int],
     out: np.ndarray,
 ) -> None:
-    """The loop of `moclip.video.fields.follow`.
+    """The loop of `moclip.video.fields.accumulate`.
 
     ``sums`` (2, N, 2) and ``pairs`` (2, N) are the same memory: the state of `advance`. Of 8 bit, v * ``factor`` is
-    cut toward zero, moved by 128 and limited to 0..255, by `levels` where ``integers``, its limit and multiplier, are
+    cut toward zero, moved by 128 and limited to 0..255, by `quantise` where ``integers``, its limit and multiplier, are
     not 0.
     """
     zero = 1 << 8 * sums.itemsize - 1
@@ -256,8 +256,8 @@ def follow(
     low, high = np.float32(-128), np.float32(127)
     limit, multiplier = integers
     now = at = 0
-    for place, fresh, frames in ways:
-        if fresh:
+    for place, restart, frames in segments:
+        if restart:
             for n in range(states.size):
                 states[n] = zero
             moved[:] = 0
@@ -265,7 +265,7 @@ def follow(
         at += frames
         here, there = sums[now].reshape(-1), out[place]
         if multiplier:
-            levels(here, there, limit, multiplier)
+            quantise(here, there, limit, multiplier)
             continue
         for n in range(len(there)):
             units = np.int32(np.int64(here[n]) - zero)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moclip.video.layout import CHUNK, COARSEST, INTRA, NONE
+from moclip.video.layout import CHUNK, COARSEST, FUTURE, INTRA
 
 
 class Chunk(NamedTuple):
@@ -15,7 +15,7 @@ class Chunk(NamedTuple):
     mask: np.ndarray  # uint8 (n, gh, gw)
     types: list[str]  # "I", "P", "B"
     has_motion: list[bool]
-    block: int
+    block_size: int
 
 
 class Gridder:
@@ -32,7 +32,7 @@ class Gridder:
 
     Attributes
     ----------
-    block : int
+    block_size : int
         Side of a cell so far.
     scale : int
         Units a pixel; 0 before the first vector.
@@ -43,14 +43,14 @@ class Gridder:
 
         self._grid_vectors = _kernels.grid_vectors
         self.width, self.height = width, height
-        self.block, self.scale = COARSEST, 0
+        self.block_size, self.scale = COARSEST, 0
         self._types: list[str] = []
         self._has_motion: list[bool] = []
         self._make_room()
 
     def _make_room(self) -> None:
         """Memory of a chunk, the same for all of one cell size; and a view of every frame in it."""
-        shape = (CHUNK, math.ceil(self.height / self.block), math.ceil(self.width / self.block))
+        shape = (CHUNK, math.ceil(self.height / self.block_size), math.ceil(self.width / self.block_size))
         self._grid, self._mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
         self._frames = list(zip(self._grid, self._mask, strict=True))
 
@@ -72,10 +72,10 @@ class Gridder:
         past = 0
         if vectors is None:
             grid[:] = 0
-            mask[:] = NONE if kind == "B" else INTRA
+            mask[:] = FUTURE if kind == "B" else INTRA
         else:
-            past, side, scale = self._grid_vectors(vectors, grid, mask, self.block)
-            if past and (side < self.block or scale != self.scale or not scale):
+            past, side, scale = self._grid_vectors(vectors, grid, mask, self.block_size)
+            if past and (side < self.block_size or scale != self.scale or not scale):
                 self._adapt(vectors, side, scale)
         self._types.append(kind)
         self._has_motion.append(past > 0)
@@ -89,7 +89,7 @@ class Gridder:
         n = len(self._types)
         if not n:
             return None
-        chunk = Chunk(self._grid[:n], self._mask[:n], self._types, self._has_motion, self.block)
+        chunk = Chunk(self._grid[:n], self._mask[:n], self._types, self._has_motion, self.block_size)
         self._types, self._has_motion = [], []
         return chunk
 
@@ -102,19 +102,19 @@ class Gridder:
         if self.scale not in (0, scale):
             raise ValueError(f"vectors of {scale} units a pixel after some of {self.scale}")
         self.scale = scale
-        if side < self.block:
-            n, fit = len(self._types), (self.block, side, self.height, self.width)
+        if side < self.block_size:
+            n, fit = len(self._types), (self.block_size, side, self.height, self.width)
             grid, mask = refine(self._grid[:n], *fit), refine(self._mask[:n], *fit)
-            self.block = side
+            self.block_size = side
             self._make_room()
             self._grid[:n], self._mask[:n] = grid, mask
             self._grid_vectors(vectors, *self._frames[n], side)
 
 
-def refine(array: np.ndarray, block: int, finer: int, height: int, width: int) -> np.ndarray:
-    """Grids (n, gh, gw, ...) of cells of ``block`` pixels on cells of ``finer`` pixels."""
-    if block == finer:
+def refine(array: np.ndarray, block_size: int, finer: int, height: int, width: int) -> np.ndarray:
+    """Grids (n, gh, gw, ...) of cells of ``block_size`` pixels on cells of ``finer`` pixels."""
+    if block_size == finer:
         return array
-    factor = block // finer
+    factor = block_size // finer
     rows, columns = math.ceil(height / finer), math.ceil(width / finer)
     return np.repeat(np.repeat(array, factor, axis=1)[:, :rows], factor, axis=2)[:, :, :columns]

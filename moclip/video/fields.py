@@ -7,11 +7,11 @@ from functools import lru_cache
 import numpy as np
 
 
-def follow(
+def accumulate(
     grids: np.ndarray,
-    ways: Sequence[tuple[int, int, int]],
+    segments: Sequence[tuple[int, int, int]],
     out: np.ndarray,
-    block: int,
+    block_size: int,
     scale: int,
     coviar: bool,
     bound: float | None = None,
@@ -25,12 +25,13 @@ def follow(
     ----------
     grids : int16 (K, gh, gw, 2)
         Vectors in order of time, in units of 1 / ``scale`` pixels.
-    ways : sequence of (place, fresh, frames)
-        What to do in turn: begin at an I-frame if ``fresh``, as the first way must; go through the next ``frames`` of
-        the grids; put the field into ``out[place]``.
+    segments : sequence of (place, restart, frames)
+        Stretches of the grids, in order: accumulate the next ``frames`` grids and write the field to ``out[place]``.
+        ``restart``: begin from zero, as at an I-frame (always True in the first segment); else continue from the
+        previous segment.
     out : (S, height, width, 2), written, in one piece
-        int32: in the grids' units, in CoViAR's way in pixels. float32: in pixels. uint8: `eight_bit` with ``bound``.
-    block : int
+        int32: in the grids' units, in CoViAR's way in pixels. float32: in pixels. uint8: `quantise` with ``bound``.
+    block_size : int
         Side of a cell, pixels.
     scale : int
         Units a pixel, a power of two.
@@ -44,19 +45,19 @@ def follow(
     height, width = out.shape[1:3]
     # A pixel's steps add up to less than the image's side; a vector differs from its step by half a pixel at most.
     frames = longest = 0
-    for _, fresh, more in ways:
-        frames = more if fresh else frames + more
+    for _, restart, more in segments:
+        frames = more if restart else frames + more
         longest = max(longest, frames)
     wide = scale * (max(height, width) + (longest + 1) // 2) >= 2**15
     sums = np.empty((2, height * width, 2), np.uint32 if wide else np.uint16)
     pairs = sums.view(np.uint64 if wide else np.uint32)[..., 0]  # the same memory
     moved = np.empty(grids.shape[1:3], np.uint8)
-    size = (height, width, block, scale.bit_length() - 1)
+    size = (height, width, block_size, scale.bit_length() - 1)
     factor = np.float32(0 if bound is None else 127.5 / bound) / np.float32(1 if coviar else scale)
     integers = by_integers(factor) if out.dtype == np.uint8 and not wide else (0, 0)
-    turns = np.array(ways, np.int64).reshape(-1, 3)
+    turns = np.array(segments, np.int64).reshape(-1, 3)
     flat = out.reshape(len(out), height * width * 2)
-    _kernels.follow(np.ascontiguousarray(grids), turns, sums, pairs, moved, size, coviar, factor, integers, flat)
+    _kernels.accumulate(np.ascontiguousarray(grids), turns, sums, pairs, moved, size, coviar, factor, integers, flat)
     if out.dtype == np.float32 and not coviar:
         np.divide(out, np.float32(scale), out=out)
 
@@ -79,7 +80,7 @@ def by_integers(factor: np.float32) -> tuple[int, int]:
     return (limit, multiplier) if same else (0, 0)
 
 
-def eight_bit(pixels: np.ndarray, bound: float) -> np.ndarray:
+def quantise(pixels: np.ndarray, bound: float) -> np.ndarray:
     """Vectors in 8 bit: v * 127.5 / ``bound`` cut toward zero, moved by 128, limited to 0..255.
 
     Parameters
@@ -93,5 +94,5 @@ def eight_bit(pixels: np.ndarray, bound: float) -> np.ndarray:
     -------
     uint8 (...)
     """
-    levels = np.trunc(pixels.astype(np.float32) * np.float32(127.5 / bound)) + 128
-    return np.clip(levels, 0, 255).astype(np.uint8)
+    values = np.trunc(pixels.astype(np.float32) * np.float32(127.5 / bound)) + 128
+    return np.clip(values, 0, 255).astype(np.uint8)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-NONE, INTER, INTRA = 0, 1, 2  # values of the mask
+FUTURE, INTER, INTRA = 0, 1, 2  # values of `Motion.mask`
 COARSEST = 16  # pixels, the largest side of a cell; FFmpeg lists no block smaller than 8 but for H.264, down to 4
 CHUNK = 32  # frames; a chunk also ends before every I-frame
 

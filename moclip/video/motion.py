@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from moclip.video.fields import eight_bit, follow
+from moclip.video.fields import accumulate, quantise
 from moclip.video.probe import TRANSCODE_ADVICE
 
 COVIAR_GOP = 12
@@ -33,10 +33,10 @@ class Motion:
         The frame has vectors (I-frames and P-frames that are all intra have none).
     scale : int
         Units a pixel: 2 for half-pixel vectors, 4 for quarter-pixel ones.
-    block : int
+    block_size : int
         Side of a grid cell in pixels, 16, 8 or 4: the largest that all blocks of the file fit.
     width, height : int
-        Size of the video in pixels; gw = ceil(width / block), gh = ceil(height / block).
+        Size of the video in pixels; gw = ceil(width / block_size), gh = ceil(height / block_size).
     fps : float
         Frames a second; 0.0 where the file does not say.
     compat : str or None
@@ -57,7 +57,7 @@ class Motion:
     types: np.ndarray
     has_motion: np.ndarray
     scale: int
-    block: int
+    block_size: int
     width: int
     height: int
     fps: float
@@ -93,7 +93,7 @@ class Motion:
         if self.compat:
             return self.fields([t], "raw")[0]
         self._check_index(t)
-        return self._expand(self.cells([t])[0]) / np.float32(self.scale)  # (H, W, 2)
+        return self._expand(self.grids([t])[0]) / np.float32(self.scale)  # (H, W, 2)
 
     def accumulated(self, t: int) -> np.ndarray:
         """Displacement of every pixel of frame ``t`` since the last I-frame (CoViAR, Wu et al. 2018, section 3.2).
@@ -157,26 +157,26 @@ class Motion:
         pixels = np.int32 if self.compat else np.float32
         out = np.empty((len(places), self.height, self.width, 2), np.uint8 if bound is not None else pixels)
         if field == "raw" and not self.compat:
-            vectors = self.cells(frames) / np.float32(self.scale)  # (S, gh, gw, 2)
-            for place, cells in enumerate(vectors if bound is None else eight_bit(vectors, bound)):
+            vectors = self.grids(frames) / np.float32(self.scale)  # (S, gh, gw, 2)
+            for place, cells in enumerate(vectors if bound is None else quantise(vectors, bound)):
                 out[place] = self._expand(cells)
             return out
         if field == "accumulated":
             self._check_order()
-        steps: list[int] = []
-        ways = []
+        times: list[int] = []
+        segments = []
         begun, done = None, 0
         for place in sorted(range(len(places)), key=places.__getitem__):
             start, frame = places[place]
-            fresh = start != begun or field == "raw"
-            first = frame if field == "raw" else (start if fresh else done) + 1
-            steps += range(first, frame + 1)
-            ways.append((place, fresh, frame + 1 - first))
+            restart = start != begun or field == "raw"
+            first = frame if field == "raw" else (start if restart else done) + 1
+            times += range(first, frame + 1)
+            segments.append((place, restart, frame + 1 - first))
             begun, done = start, frame
-        follow(self.cells(steps), ways, out, self.block, self.scale, self.compat is not None, bound)
+        accumulate(self.grids(times), segments, out, self.block_size, self.scale, self.compat is not None, bound)
         return out
 
-    def cells(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
+    def grids(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """Block grids of some frames: int16 (S, gh, gw, 2). Of a stored motion, nothing else is unpacked.
 
         Raises
@@ -193,7 +193,7 @@ class Motion:
             self._check_index(int(indices.max()))
         return indices
 
-    def way(self, t: int) -> np.ndarray:
+    def steps(self, t: int) -> np.ndarray:
         """The frames whose vectors add up to ``accumulated(t)``, in order of time: int64 (K,).
 
         Raises
@@ -228,7 +228,9 @@ class Motion:
 
     def _expand(self, cells: np.ndarray) -> np.ndarray:
         """Cells (gh, gw, 2) to pixels (H, W, 2)."""
-        return np.repeat(np.repeat(cells, self.block, axis=0), self.block, axis=1)[: self.height, : self.width]
+        return np.repeat(np.repeat(cells, self.block_size, axis=0), self.block_size, axis=1)[
+            : self.height, : self.width
+        ]
 
     def _locate(self, t: int) -> tuple[int, int]:
         """The last I-frame, -1 before the first, and the frame that is meant: the I-frame where CoViAR gives zeros."""

@@ -90,22 +90,22 @@ def read_fields(
 
 
 def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:
-    height, width, block = facts["height"], facts["width"], COARSEST
-    shape = (2 * CHUNK, -(-height // block), -(-width // block))
+    height, width, block_size = facts["height"], facts["width"], COARSEST
+    shape = (2 * CHUNK, -(-height // block_size), -(-width // block_size))
     grid, mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
     types: list[str] = []
     has_motion: list[bool] = []
     for chunk in chunks:
-        if chunk.block < block:
-            grid, mask = (refine(part, block, chunk.block, height, width).copy() for part in (grid, mask))
-            block = chunk.block
+        if chunk.block_size < block_size:
+            grid, mask = (refine(part, block_size, chunk.block_size, height, width).copy() for part in (grid, mask))
+            block_size = chunk.block_size
         _append(grid, len(types), chunk.grid)
         _append(mask, len(types), chunk.mask)
         types += chunk.types
         has_motion += chunk.has_motion
     for part in (grid, mask):
         part.resize((len(types), *part.shape[1:]), refcheck=False)
-    return Motion(grid, mask, np.array(types, "U1"), np.array(has_motion, bool), block=block, **facts)
+    return Motion(grid, mask, np.array(types, "U1"), np.array(has_motion, bool), block_size=block_size, **facts)
 
 
 def _append(array: np.ndarray, count: int, part: np.ndarray) -> None:

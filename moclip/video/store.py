@@ -24,14 +24,14 @@ from moclip.video.layout import CHUNK, COARSEST
 from moclip.video.motion import Motion
 from moclip.video.scan import open_motion
 
-VERSION = 2
+VERSION = 3
 SUFFIX = ".safetensors"
 _FACTS = ("scale", "width", "height", "fps", "compat", "codec", "container", "source")
 _LETTERS = "IPB"
 
 
 class StoredMotion(Motion):
-    """A motion in memory as it lies on disk; `cells`, `raw`, `accumulated` and `fields` unpack the chunks they need.
+    """A motion in memory as it lies on disk; `grids`, `raw`, `accumulated` and `fields` unpack the chunks they need.
 
     ``grid`` and ``mask`` unpack everything on first use.
     """
@@ -41,46 +41,46 @@ class StoredMotion(Motion):
     @cached_property
     def grid(self) -> np.ndarray:  # type: ignore[override]
         """int16 (T, gh, gw, 2), see `Motion`."""
-        return self.cells(np.arange(len(self)))
+        return self.grids(np.arange(len(self)))
 
     @cached_property
     def mask(self) -> np.ndarray:  # type: ignore[override]
         """uint8 (T, gh, gw), see `Motion`."""
-        parts = [np.empty((0, *self._shape(self.block)), np.uint8)]
+        parts = [np.empty((0, *self._shape(self.block_size)), np.uint8)]
         for chunk, side in enumerate(self._arrays["blocks"].tolist()):
             planes, shape = self._unpack(chunk)
             mask = planes[4 * math.prod(shape) :].reshape(shape)
-            parts.append(refine(mask, side, self.block, self.height, self.width))
+            parts.append(refine(mask, side, self.block_size, self.height, self.width))
         return np.concatenate(parts)[: len(self)]
 
     def __len__(self) -> int:
         """Number of frames T."""
         return len(self.types)
 
-    def cells(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
+    def grids(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """Block grids of some frames: int16 (S, gh, gw, 2)."""
         if "grid" in self.__dict__:
-            return super().cells(frames)
+            return super().grids(frames)
         from moclip.video import _kernels  # numba: most of a second to import
 
         wanted = self._indices(frames)
-        out = np.empty((len(wanted), *self._shape(self.block), 2), np.int16)
+        out = np.empty((len(wanted), *self._shape(self.block_size), 2), np.int16)
         starts = self._arrays["starts"]
         homes = starts.searchsorted(wanted, "right") - 1
         for chunk in sorted(set(homes.tolist())):
             here = np.flatnonzero(homes == chunk)
             planes, shape = self._unpack(chunk)
-            times = int(self._arrays["blocks"][chunk]) // self.block
+            times = int(self._arrays["blocks"][chunk]) // self.block_size
             _kernels.unfold(planes, shape, wanted[here] - starts[chunk], times.bit_length() - 1, out, here)
         return out
 
     def _coviar(self) -> Motion:
         last = len(self) - 1
-        facts = {name: getattr(self, name) for name in (*_FACTS, "block")} | {"compat": "coviar"}
+        facts = {name: getattr(self, name) for name in (*_FACTS, "block_size")} | {"compat": "coviar"}
         return _lazy(self._arrays, self.types[:last], self.has_motion[:last], facts)
 
-    def _shape(self, block: int) -> tuple[int, int]:
-        return math.ceil(self.height / block), math.ceil(self.width / block)
+    def _shape(self, block_size: int) -> tuple[int, int]:
+        return math.ceil(self.height / block_size), math.ceil(self.width / block_size)
 
     def _unpack(self, chunk: int) -> tuple[np.ndarray, tuple[int, int, int]]:
         """What `_pack` packed: the bytes of a chunk, uint8 (5 * n * gh * gw,), and (n, gh, gw) of its own cells."""
@@ -113,7 +113,7 @@ def save_motion(motion: Motion, path: Path | str, source_fingerprint: str) -> No
         Another suffix.
     """
     facts = {name: getattr(motion, name) for name in _FACTS} | {"source": source_fingerprint}
-    _write(path, _cut(motion), facts, motion.block)
+    _write(path, _cut(motion), facts, motion.block_size)
 
 
 def load_motion(path: Path | str, compat: str | None = None) -> Motion:
@@ -174,7 +174,7 @@ def _cut(motion: Motion) -> Iterable[Chunk]:
         if t == len(motion) or t - start == CHUNK or motion.types[t] == "I":
             part = slice(start, t)
             kinds, has = motion.types[part].tolist(), motion.has_motion[part].tolist()
-            yield Chunk(motion.cells(range(start, t)), motion.mask[part], kinds, has, motion.block)
+            yield Chunk(motion.grids(range(start, t)), motion.mask[part], kinds, has, motion.block_size)
             start = t
 
 
@@ -184,27 +184,27 @@ def _pack(chunk: Chunk) -> tuple[bytes, int]:
     All x, then all y, with the sign in the lowest bit (0, -1, 1, -2 ... become 0, 1, 2, 3 ...); the low bytes of all,
     then the high bytes, then the masks: long runs of equal bytes.
     """
-    grid, mask, block = chunk.grid, chunk.mask, chunk.block
-    while block < COARSEST:
+    grid, mask, block_size = chunk.grid, chunk.mask, chunk.block_size
+    while block_size < COARSEST:
         coarse = grid[:, ::2, ::2], mask[:, ::2, ::2]
-        height, width = grid.shape[1] * block, grid.shape[2] * block
+        height, width = grid.shape[1] * block_size, grid.shape[2] * block_size
         if any(
-            (refine(part, 2 * block, block, height, width) != whole).any()
+            (refine(part, 2 * block_size, block_size, height, width) != whole).any()
             for part, whole in zip(coarse, (grid, mask), strict=True)
         ):
             break
-        (grid, mask), block = coarse, 2 * block
+        (grid, mask), block_size = coarse, 2 * block_size
     planes = np.moveaxis(grid, -1, 0)
     folded = ((planes << 1) ^ (planes >> 15)).astype("<u2")
     low, high = (folded & 255).astype(np.uint8), (folded >> 8).astype(np.uint8)
-    return zlib.compress(low.tobytes() + high.tobytes() + mask.tobytes(), 6), block
+    return zlib.compress(low.tobytes() + high.tobytes() + mask.tobytes(), 6), block_size
 
 
 def _write(
     path: Path | str,
     chunks: Iterable[Chunk],
     facts: dict[str, Any],
-    block: int | None,
+    block_size: int | None,
     late: dict[str, Any] | None = None,
 ) -> None:
     """Chunks and facts to a file; ``late`` are facts that are known only after the last chunk."""
@@ -216,7 +216,7 @@ def _write(
     counts: list[int] = []
     types: list[int] = []
     has_motion: list[bool] = []
-    finest = block or COARSEST
+    finest = block_size or COARSEST
     for chunk in chunks:
         data, side = _pack(chunk)
         packed.append(data)
@@ -224,7 +224,7 @@ def _write(
         counts.append(len(chunk.types))
         types += map(_LETTERS.index, chunk.types)
         has_motion += chunk.has_motion
-        finest = min(finest, chunk.block)
+        finest = min(finest, chunk.block_size)
     arrays = {
         "starts": np.cumsum([0, *counts]).astype("<i8"),
         "offsets": np.cumsum([0, *map(len, packed)]).astype("<i8"),
@@ -233,7 +233,7 @@ def _write(
         "has_motion": np.array(has_motion, np.uint8),
         "packed": np.frombuffer(b"".join(packed), np.uint8),
     }
-    facts = facts | (late or {}) | {"block": finest, "version": VERSION}
+    facts = facts | (late or {}) | {"block_size": finest, "version": VERSION}
     with atomic_path(path) as temporary:
         # One metadata key: several would be written in an order that changes from process to process.
         save_file(arrays, temporary, {"motion": json.dumps(facts | {"check": _check(facts, arrays)}, sort_keys=True)})

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from moclip.inputs.accumulate import accumulate, by_kernel, by_torch
 from moclip.video import read_motion
-from moclip.video.fields import eight_bit, follow
+from moclip.video.fields import accumulate as accumulate_fields
+from moclip.video.fields import quantise
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 
@@ -108,10 +109,10 @@ def test_room_for_sums_beyond_16_bits(batch):
     for kind in (np.float32, np.uint8):
         short, long = (np.empty((1, height, width, 2), kind) for _ in range(2))
         for clip, out in ((grids, short), (np.concatenate([grids, still]), long)):
-            follow(clip, [(0, True, len(clip))], out, block, scale, False, 20.0)
+            accumulate_fields(clip, [(0, True, len(clip))], out, block, scale, False, 20.0)
         np.testing.assert_array_equal(short, long)
         if kind == np.float32:
-            expected = eight_bit(short, 20.0)
+            expected = quantise(short, 20.0)
     np.testing.assert_array_equal(short, expected)
 
 
@@ -121,7 +122,7 @@ def test_long_sums():
     for way in (by_torch, by_kernel):
         assert (way(torch.from_numpy(grids)[None], 16, 8, 8, torch.tensor([4]), False) == 9000).all()
     out = np.empty((2, 8, 8, 2), np.float32)
-    follow(grids.repeat(4, 0), [(1, True, 18000), (0, False, 18000)], out, 16, 4, False)
+    accumulate_fields(grids.repeat(4, 0), [(1, True, 18000), (0, False, 18000)], out, 16, 4, False)
     np.testing.assert_array_equal(out[:, 0, 0, 0], [9000, 4500])
     assert (out == out[:, :1, :1, :1]).all()
 
@@ -143,6 +144,6 @@ def test_golden_accumulation(name):
         grids[row, 11 - position :] = motion.grid[12 * gop + 1 : 12 * gop + position + 1]
     scales = torch.full((len(chosen),), motion.scale)
     for way in (by_torch, by_kernel):
-        result = way(torch.from_numpy(grids), motion.block, motion.height, motion.width, scales, True)
+        result = way(torch.from_numpy(grids), motion.block_size, motion.height, motion.width, scales, True)
         for row, point in enumerate(chosen):
             np.testing.assert_array_equal(result[row].permute(1, 2, 0).numpy(), fields[point])

@@ -17,7 +17,7 @@ def coded(types, moving=None):
     grid = np.zeros((count, 1, 2, 2), np.int16)
     grid[moving, 0, 0, 0] = 2 * np.flatnonzero(moving)
     mask = np.where(moving[:, None, None], 1, 2).astype(np.uint8) * np.ones((count, 1, 2), np.uint8)
-    return Motion(grid, mask, np.array(list(types)), moving, scale=2, block=16, width=32, height=16, fps=25.0)
+    return Motion(grid, mask, np.array(list(types)), moving, scale=2, block_size=16, width=32, height=16, fps=25.0)
 
 
 # --- the rule -------------------------------------------------------------------------------------------------------

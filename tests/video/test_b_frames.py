@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moclip.video import probe, read_motion, transcode
+from moclip.video import FUTURE, INTER, probe, read_motion, transcode
 
 B_FRAMES = {"bf": "2", "b_strategy": "0", "refs": "1", "x264-params": "b-adapt=0:b-pyramid=0:weightb=0"}
 B_FILES = [
@@ -25,8 +25,8 @@ def test_b_frames_look_into_the_past(tmp_path, encode_as, pan, encoder, name):
     assert "".join(motion.types) == "IBBPBBPBBPP"
     compared = set()
     for t in range(1, 10):
-        known = np.kron(motion.mask[t] == 1, np.ones((motion.block, motion.block)))[:144, :176]
-        assert (motion.types[t] == "B") == (motion.mask[t] == 0).any()  # blocks that look into the future only
+        known = np.kron(motion.mask[t] == INTER, np.ones((motion.block_size, motion.block_size)))[:144, :176]
+        assert (motion.types[t] == "B") == (motion.mask[t] == FUTURE).any()  # blocks that look into the future only
         seen = inner(np.dstack([motion.raw(t), known]))
         seen = seen[seen[:, 2] == 1]
         if len(seen) > 0.04 * 112 * 144:
@@ -43,7 +43,7 @@ def test_b_frames_of_mpeg4(tmp_path, encode_as, pan, encoder, name):
     motion = read_motion(tmp_path / name)
     for t in range(1, 9):
         if motion.types[t] == "B":
-            assert not motion.has_motion[t] and not (motion.mask[t] == 1).any() and not motion.raw(t).any()
+            assert not motion.has_motion[t] and not (motion.mask[t] == INTER).any() and not motion.raw(t).any()
         else:
             assert np.median(inner(motion.raw(t)), axis=0).tolist() == [6, 3]
 

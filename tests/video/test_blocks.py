@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from moclip.video.blocks import Gridder, refine
-from moclip.video.layout import INTER, INTRA, NONE, VECTOR
+from moclip.video.layout import FUTURE, INTER, INTRA, VECTOR
 
 
 def vectors(*rows, scale=2):
@@ -34,7 +34,7 @@ def test_as_ffmpeg_lays_it_out():
 
 def test_sign_and_place():
     chunk = grid_of(40, 20, vectors((-1, 16, 16, 24, 8, -6, 4)))
-    assert chunk.block == 16 and chunk.grid.shape == (1, 2, 3, 2) and chunk.grid.dtype == np.int16
+    assert chunk.block_size == 16 and chunk.grid.shape == (1, 2, 3, 2) and chunk.grid.dtype == np.int16
     assert chunk.grid[0, 0, 1].tolist() == [6, -4]  # destination minus source
     assert chunk.mask[0].tolist() == [[INTRA, INTER, INTRA], [INTRA] * 3]
     assert np.count_nonzero(chunk.grid) == 2 and chunk.has_motion == [True]
@@ -43,7 +43,7 @@ def test_sign_and_place():
 @pytest.mark.parametrize(("w", "h", "block"), [(16, 16, 16), (8, 8, 8), (16, 8, 8), (8, 4, 4), (4, 4, 4)])
 def test_finest_block_decides(w, h, block):
     chunk = grid_of(32, 16, vectors((-1, 16, 16, 8, 8, 2, 2), (-1, w, h, 16 + w // 2, h // 2, -2, 0)))
-    assert chunk.block == block
+    assert chunk.block_size == block
     cells = np.argwhere(chunk.grid[0, ..., 0] == 2)  # the second block
     assert len(cells) == w * h // block**2 and cells[:, 1].min() == 16 // block
     assert (chunk.mask[0, :, : 16 // block] == INTER).all()
@@ -72,7 +72,7 @@ def test_of_two_past_vectors_the_last_listed_wins():
 def test_past_has_precedence_over_future_wherever_it_is_listed(turn):
     rows = [(-1, 16, 16, 8, 8, 2, 2), (1, 16, 16, 24, 8, 9, 9), (1, 16, 16, 8, 8, 9, 9)]
     chunk = grid_of(48, 16, vectors(*rows[::turn]))
-    assert chunk.mask[0].tolist() == [[INTER, NONE, INTRA]] and chunk.grid[0, 0, :, 0].tolist() == [-2, 0, 0]
+    assert chunk.mask[0].tolist() == [[INTER, FUTURE, INTRA]] and chunk.grid[0, 0, :, 0].tolist() == [-2, 0, 0]
 
 
 def test_a_zero_vector_is_no_missing_vector():
@@ -95,7 +95,7 @@ def test_blocks_beyond_the_edge_are_cut():
 def test_frames_so_far_follow_to_a_finer_grid():
     coarse, fine = vectors((-1, 16, 16, 8, 8, 2, 2)), vectors((-1, 8, 8, 4, 4, 6, 6))
     chunk = grid_of(20, 12, None, coarse, fine, coarse)
-    assert chunk.block == 8 and chunk.grid.shape == (4, 2, 3, 2) and chunk.mask.shape == (4, 2, 3)
+    assert chunk.block_size == 8 and chunk.grid.shape == (4, 2, 3, 2) and chunk.mask.shape == (4, 2, 3)
     assert (chunk.mask[0] == INTRA).all() and not chunk.grid[0].any()
     for t in (1, 3):
         assert chunk.grid[t, ..., 0].tolist() == [[-2, -2, 0], [-2, -2, 0]]
@@ -106,10 +106,10 @@ def test_frames_so_far_follow_to_a_finer_grid():
 def test_the_next_chunk_stays_fine():
     gridder = Gridder(20, 12)
     gridder.add("P", vectors((-1, 8, 8, 4, 4, 6, 6)))
-    assert gridder.take().block == 8 and gridder.take() is None
+    assert gridder.take().block_size == 8 and gridder.take() is None
     gridder.add("I", None)
     chunk = gridder.take()
-    assert chunk.block == 8 and chunk.types == ["I"] and chunk.has_motion == [False]
+    assert chunk.block_size == 8 and chunk.types == ["I"] and chunk.has_motion == [False]
 
 
 @pytest.mark.parametrize("size", [(20, 12), (33, 47), (16, 16), (5, 3)])

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from moclip.video import VideoError, probe, read_motion, transcode
+from moclip.video import INTER, VideoError, probe, read_motion, transcode
 from moclip.video.probe import MOTION_CODECS
 
 FREE = ((96, 64), (97, 65), (95, 63), (131, 99), (176, 144))
@@ -168,7 +168,7 @@ def test_where_it_moves(tmp_path, encode_as, pan, encoder):
     agree = (motion.raw(3)[..., 1] >= 1.5) == expected
     assert agree[:48].all() and agree[96:].all() and agree[:, :64].all() and agree[:, 128:].all()
     assert agree[64:96, 64:128].mean() > 0.7  # the square's first blocks show content that comes from nowhere
-    assert (motion.mask[3][:, -1] == 1).all() and (motion.mask[3][-1] == 1).all()
+    assert (motion.mask[3][:, -1] == INTER).all() and (motion.mask[3][-1] == INTER).all()
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -262,7 +262,7 @@ def test_every_pixel_is_as_a_naive_loop_paints_it(tmp_path, encode_as, pan, case
     assert len(motion) == len(expected) == 8
     for t, (field, known) in enumerate(expected[:-1]):  # FFmpeg forgets the last frame's vectors in some codecs
         np.testing.assert_array_equal(motion.raw(t), field)
-        cells = np.kron(motion.mask[t] == 1, np.ones((motion.block, motion.block), bool))
+        cells = np.kron(motion.mask[t] == INTER, np.ones((motion.block_size, motion.block_size), bool))
         np.testing.assert_array_equal(cells[:144, :176], known)
 
 

@@ -107,7 +107,7 @@ def test_odd_sizes(tmp_path, pan, width, height):
     motion = read_motion(tmp_path / "b.m4v")
     assert (motion.width, motion.height) == (width, height)
     assert motion.raw(5).shape == motion.accumulated(5).shape == (height, width, 2)
-    assert motion.grid.shape[1:3] == (-(-height // motion.block), -(-width // motion.block))
+    assert motion.grid.shape[1:3] == (-(-height // motion.block_size), -(-width // motion.block_size))
     if width > 90:
         np.testing.assert_allclose(np.median(motion.raw(5), axis=(0, 1)), [2, 1], atol=0.5)
 
@@ -132,7 +132,7 @@ def still(grid, scale=2, types="IPP", **kwargs):
     grid = np.array(grid, np.int16)
     kinds = np.array(list(types[: len(grid)]))
     mask = np.where(kinds[:, None, None] == "I", 2, np.ones(grid.shape[:3])).astype(np.uint8)
-    size = {"width": grid.shape[2] * 16, "height": grid.shape[1] * 16, "block": 16, "fps": 25.0}
+    size = {"width": grid.shape[2] * 16, "height": grid.shape[1] * 16, "block_size": 16, "fps": 25.0}
     return Motion(grid, mask, kinds, kinds != "I", scale=scale, **(size | kwargs))
 
 

@@ -78,13 +78,13 @@ def test_any_frame_alone(tmp_path, mixed):
         np.testing.assert_array_equal(back.accumulated(t), mixed.accumulated(t))
         assert "grid" not in vars(back) and "mask" not in vars(back)  # nothing else was unpacked for it
     frames = [80, 3, 3, 118, 0, 43]
-    np.testing.assert_array_equal(back.cells(frames), mixed.grid[frames])
+    np.testing.assert_array_equal(back.grids(frames), mixed.grid[frames])
     np.testing.assert_array_equal(back.fields(frames, bound=20.0), mixed.fields(frames, bound=20.0))
     np.testing.assert_array_equal(back.grid, mixed.grid)
     np.testing.assert_array_equal(back.mask, mixed.mask)
-    np.testing.assert_array_equal(back.cells(frames), mixed.grid[frames])  # from the grid, now that it is there
+    np.testing.assert_array_equal(back.grids(frames), mixed.grid[frames])  # from the grid, now that it is there
     for motion in (mixed, load_motion(tmp_path / "m.safetensors")):
-        for read in (motion.raw, lambda t, motion=motion: motion.cells([0, t])):
+        for read in (motion.raw, lambda t, motion=motion: motion.grids([0, t])):
             for t in (len(mixed), -1):
                 with pytest.raises(IndexError, match=r"0\.\.119"):
                     read(t)
@@ -107,7 +107,7 @@ def test_a_chunk_of_another_length_is_not_read_beyond_its_end(tmp_path, mixed):
     back = load_motion(tmp_path / "m.safetensors")
     vars(back)["_arrays"] = {**back._arrays, "blocks": np.full_like(back._arrays["blocks"], 2)}
     with pytest.raises(ValueError, match=r"chunk 0 has \d+ bytes.*extract the motion again"):
-        back.cells([0])
+        back.grids([0])
 
 
 def test_a_stored_motion_crosses_processes(tmp_path, mixed):

@@ -115,10 +115,10 @@ def block_map(axes: Axes, frame: np.ndarray, motion: "Motion", t: int, magnify: 
     """
     vectors = motion.grid[t] / motion.scale * magnify  # (gh, gw, 2) pixels
     row, column = np.nonzero(vectors.any(axis=-1))
-    centre = (motion.block - 1) / 2
+    centre = (motion.block_size - 1) / 2
     axes.imshow(frame, interpolation="none")
-    x, y = column * motion.block + centre, row * motion.block + centre
-    width = 0.08 * motion.block
+    x, y = column * motion.block_size + centre, row * motion.block_size + centre
+    width = 0.08 * motion.block_size
     axes.quiver(x, y, *vectors[row, column].T, scale=1, pivot="mid", units="xy", width=width, **_ARROWS)
     _grid_lines(axes, motion, "white")
     axes.set_axis_off()
@@ -135,8 +135,8 @@ def three_views(axes: Sequence[Axes], frame: np.ndarray, motion: "Motion", t: in
     """
     raw = motion.raw(t)
     farthest = max(np.hypot(raw[..., 0], raw[..., 1]).max(), 1)
-    magnify = motion.block * min(1.25 / reach(raw), 4 / farthest)  # most are a block long, none above four
-    quiver(axes[0], frame, raw, motion.block, magnify)
+    magnify = motion.block_size * min(1.25 / reach(raw), 4 / farthest)  # most are a block long, none above four
+    quiver(axes[0], frame, raw, motion.block_size, magnify)
     axes[0].set_title(f"frame {t} ({motion.types[t]}), arrows {magnify:.1f} times")
     shown = {"raw": raw}
     if "B" in motion.types:
@@ -175,7 +175,7 @@ def block_kinds(motion: "Motion", t: int) -> np.ndarray:
     str (gh, gw)
     """
     kinds = _MASK_KINDS[motion.mask[t]]
-    still = (motion.mask[t] == 1) & ~motion.grid[t].any(axis=-1)
+    still = (kinds == "vector") & ~motion.grid[t].any(axis=-1)
     return np.where(still, "zero vector", kinds)  # (gh, gw)
 
 
@@ -185,7 +185,7 @@ def mask_map(axes: Axes, motion: "Motion", t: int) -> None:
     colours = np.zeros((*kinds.shape, 3))
     for kind, colour in KIND_COLOURS.items():
         colours[kinds == kind] = to_rgb(colour)
-    height, width = kinds.shape[0] * motion.block, kinds.shape[1] * motion.block
+    height, width = kinds.shape[0] * motion.block_size, kinds.shape[1] * motion.block_size
     axes.imshow(colours, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="none")
     _grid_lines(axes, motion, "#9AA5AD")
     counts = {kind: int((kinds == kind).sum()) for kind in KIND_COLOURS}
@@ -235,7 +235,7 @@ def colour_wheel(axes: Axes, bound: float | None = None) -> None:
 
 def _grid_lines(axes: Axes, motion: "Motion", colour: str) -> None:
     """Borders of the blocks; a pixel's centre has whole coordinates, so that borders lie between."""
-    columns = np.arange(motion.block, motion.width, motion.block) - 0.5
-    rows = np.arange(motion.block, motion.height, motion.block) - 0.5
+    columns = np.arange(motion.block_size, motion.width, motion.block_size) - 0.5
+    rows = np.arange(motion.block_size, motion.height, motion.block_size) - 0.5
     axes.vlines(columns, -0.5, motion.height - 0.5, colors=colour, linewidth=0.4, alpha=0.7)
     axes.hlines(rows, -0.5, motion.width - 0.5, colors=colour, linewidth=0.4, alpha=0.7)

@@ -23,7 +23,7 @@ from moclip.io.fingerprints import fingerprints
 from moclip.io.parallel import for_each_file
 from moclip.io.paths import cache_dir
 from moclip.video import load_motion, read_frames, read_residual
-from moclip.video.fields import eight_bit
+from moclip.video.fields import quantise
 
 VERSION = 1  # raised when the same settings would give other inputs
 STACK = 10  # fields in a stack
@@ -109,7 +109,7 @@ def read_inputs(
 
     def vectors(pixels: np.ndarray) -> np.ndarray:
         """(..., H, W, 2) in pixels -> uint8 (K, 2, size, size)."""
-        return _small(eight_bit(pixels * factor, scale.bound), size)
+        return _small(quantise(pixels * factor, scale.bound), size)
 
     out = {}
     for kind in kinds:

@@ -122,4 +122,4 @@ def test_the_scale_is_that_of_most_that_moves(scores, vectors, bound):
     motion = coded("IP", vectors)
     _, (_, frame, raw, _, _), _, _, _ = drawn(motion, 1, scores)
     assert bound in raw.get_title()
-    assert np.hypot(arrows(frame).U, arrows(frame).V).max() / arrows(frame).scale <= 4 * motion.block + 1e-6
+    assert np.hypot(arrows(frame).U, arrows(frame).V).max() / arrows(frame).scale <= 4 * motion.block_size + 1e-6

@@ -22,7 +22,7 @@ def motion():
     grid[1, 0, 1] = (6, -2)  # 3 right, 1 up
     mask[1, 1, 0], mask[1, 1, 2] = 2, 0
     types, has_motion = np.array(["I", "P"]), np.array([False, True])
-    return Motion(grid, mask, types, has_motion, scale=2, block=16, width=40, height=24, fps=25.0)
+    return Motion(grid, mask, types, has_motion, scale=2, block_size=16, width=40, height=24, fps=25.0)
 
 
 @pytest.mark.parametrize(
@@ -211,5 +211,5 @@ def test_a_stray_arrow_does_not_cross_the_picture(motion):
     motion = dataclasses.replace(motion, grid=grid, mask=mask, width=160, height=160)
     fields.three_views(axes, np.zeros((160, 160, 3), np.uint8), motion, 1)
     (arrows,) = [child for child in axes[0].get_children() if isinstance(child, Quiver)]
-    assert max(arrows.V) / arrows.scale == pytest.approx(4 * motion.block)
+    assert max(arrows.V) / arrows.scale == pytest.approx(4 * motion.block_size)
     plt.close(figure)
