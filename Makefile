@@ -12,7 +12,7 @@ NBSTRIPOUT := $(BIN)/nbstripout --keep-id \
               --extra-keys "metadata.language_info.version metadata.papermill cell.metadata.papermill"
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce reproduce-seeds figures test lab lint format clean distclean
+.PHONY: help reproduce reproduce-seeds figures test test-slow lab lint format clean distclean
 
 # glibc hands large activations back to the system after each use and asks for them again, which costs half of the time
 # on a CPU. These thresholds make it keep them.
@@ -33,8 +33,11 @@ reproduce-seeds: .venv/.installed ## repeat the trainings of a profile over more
 figures: .venv/.installed ## publish tables and figures again from what is in runs/
 	$(BIN)/moclip figures --profile $(PROFILE) $(ARGS)
 
-test: .venv/.installed ## run the test suite
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/.installed ## run the tests, but for those that take long
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: .venv/.installed ## run the tests that take long
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lab: .venv/.installed ## open the notebooks in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab $(ARGS)

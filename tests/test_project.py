@@ -95,7 +95,7 @@ def test_citation_names_the_paper_and_this_version():
     ("path", "ignored"),
     [
         ("moclip/datasets/base.py", False),
-        ("moclip/profiles/quick.yaml", False),
+        ("moclip/config/profiles/quick.yaml", False),
         ("tests/data/clip.m4v", False),
         ("figures/quick/table1.csv", False),
         ("figures/smoke/table1.csv", True),
@@ -128,7 +128,7 @@ def test_help_works_and_loads_nothing_heavy():
     subprocess.run([sys.executable, "-m", "moclip.cli.main", "--help"], cwd=ROOT, check=True, capture_output=True)
     help_then_go_on = """
 sys.argv = ["moclip", "--help"]
-from moclip.cli import main
+from moclip.cli.main import main
 try:
     main()
 except SystemExit as end:
