@@ -2,6 +2,10 @@
 
 import ast
 import graphlib
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +108,27 @@ def test_functions_fit_a_screen_and_take_few_parameters():
         decorators = " ".join(map(ast.unparse, node.decorator_list))
         if "Annotated" not in ast.unparse(node.args) and "njit" not in decorators:
             assert count <= MOST_PARAMETERS, f"{place} takes {count} parameters"
+
+
+@pytest.mark.slow
+def test_the_core_runs_with_every_study_deleted(tmp_path):
+    """Notebooks 00 to 06 on a copy without studies/; the names that studies register are unknown there."""
+    ignored = shutil.ignore_patterns("studies", "__pycache__")
+    shutil.copytree(PACKAGE, tmp_path / "moclip", ignore=ignored)
+    shutil.copytree(PACKAGE.parent / "notebooks", tmp_path / "notebooks")
+    for path in (tmp_path / "notebooks").iterdir():
+        if not path.name.startswith(("00", "01", "02", "03", "04", "05", "06")):
+            path.unlink()
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "MOCLIP_HOME": str(tmp_path / "home")}
+
+    def run(*command: str) -> subprocess.CompletedProcess:
+        whole = [sys.executable, *command]
+        return subprocess.run(whole, env=environment, cwd=tmp_path, capture_output=True, text=True)
+
+    done = run("-m", "moclip", "reproduce", "--profile", "smoke")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "home" / "runs" / "smoke" / "notebooks").glob("*.ipynb"))) == 7
+    unknown = run("-m", "moclip", "reproduce", "--profile", "smoke", "-p", "protocol=reference", "--list")
+    assert unknown.returncode == 2 and "reference" in unknown.stderr
+    names = run("-c", "import moclip; print(*moclip.list_models())")
+    assert names.stdout.split() == ["fusion", "mv_tsn"], names.stderr
