@@ -37,7 +37,7 @@ from moclip.inputs.clips import MotionClips, content_path
 from moclip.inputs.sampling import random_segments
 from moclip.io.fingerprints import fingerprints
 from moclip.io.progress import track
-from moclip.video import read_fields, transcode
+from moclip.video import read_motion, transcode
 from moclip.video.fields import accumulate
 
 STORE, START, GOP = "store", "video, from its start", "video, from the I-frame"
@@ -50,7 +50,7 @@ CELL = 8  # the finest block of MPEG-4
 
 def from_start(path: Path, t: int, field: str) -> np.ndarray:
     """A field in pixels, float32 (H, W, 2): open, decode up to the frame (nothing but vectors, by our reader)."""
-    return read_fields(path, [t], field)[0]
+    return read_motion(path, until=t).fields([t], field)[0]
 
 
 def from_i_frame(path: Path, t: int, field: str) -> np.ndarray:
@@ -78,7 +78,7 @@ def from_i_frame(path: Path, t: int, field: str) -> np.ndarray:
         whole = grids[0].repeat(CELL, 0).repeat(CELL, 1)[: size[0], : size[1]]
         return whole.astype(np.float32) / np.float32(scale)
     out = np.empty((1, *size, 2), np.float32)
-    accumulate(grids, [(0, True, len(grids))], out, CELL, scale, coviar=False)
+    accumulate(grids.__getitem__, [(0, len(grids))], out, CELL, scale)
     return out[0]
 
 

@@ -11,7 +11,7 @@ from moclip.video import fields
 HALF = 2**32  # a pixel's two sums are one number, x + y * HALF
 
 
-def accumulate(grids: Tensor, block: int, height: int, width: int, scale: int | Tensor, coviar: bool = False) -> Tensor:
+def accumulate(grids: Tensor, block: int, height: int, width: int, scale: int | Tensor) -> Tensor:
     """Displacement of every pixel over some frames, for a batch of clips (CoViAR, Wu et al. 2018, section 3.2).
 
     D_0 = 0 and D_k(p) = D_{k-1}(p - round(v)) + v, where p - round(v) lies in the image, else D_{k-1}(p).
@@ -27,13 +27,11 @@ def accumulate(grids: Tensor, block: int, height: int, width: int, scale: int | 
         Size of the video, pixels.
     scale : int, or int (...)
         Units a pixel, powers of two; one for all or one a clip.
-    coviar : bool
-        v is cut to whole pixels, toward zero, as CoViAR has it.
 
     Returns
     -------
     int32 (..., 2, height, width)
-        Sums, x first, in the units of the grids; in pixels with ``coviar``.
+        Sums, x first, in the units of the grids.
     """
     lead = grids.shape[:-4]
     count = math.prod(lead)
@@ -41,18 +39,18 @@ def accumulate(grids: Tensor, block: int, height: int, width: int, scale: int | 
     scales = torch.as_tensor(scale, device=grids.device).expand(lead).reshape(count)
     # On a CPU the reader's kernel is about 40 times as fast as torch's operations.
     way = by_kernel if grids.device.type == "cpu" else by_torch
-    return way(flat, block, height, width, scales, coviar).reshape(*lead, 2, height, width)
+    return way(flat, block, height, width, scales).reshape(*lead, 2, height, width)
 
 
-def by_kernel(grids: Tensor, block: int, height: int, width: int, scales: Tensor, coviar: bool) -> Tensor:
+def by_kernel(grids: Tensor, block: int, height: int, width: int, scales: Tensor) -> Tensor:
     """`accumulate` of (N, K, gh, gw, 2) with the reader's kernel."""
     sums = np.empty((len(grids), height, width, 2), np.int32)
     for n, (clip, scale) in enumerate(zip(grids.numpy(), scales.tolist(), strict=True)):
-        fields.accumulate(clip, [(0, True, len(clip))], sums[n : n + 1], block, scale, coviar)
+        fields.accumulate(clip.__getitem__, [(0, len(clip))], sums[n : n + 1], block, scale)
     return torch.from_numpy(sums).permute(0, 3, 1, 2)
 
 
-def by_torch(grids: Tensor, block: int, height: int, width: int, scales: Tensor, coviar: bool) -> Tensor:
+def by_torch(grids: Tensor, block: int, height: int, width: int, scales: Tensor) -> Tensor:
     """`accumulate` of (N, K, gh, gw, 2) with torch's operations."""
     count, columns = len(grids), grids.shape[3]
     units = scales.view(count, 1, 1, 1)
@@ -63,10 +61,7 @@ def by_torch(grids: Tensor, block: int, height: int, width: int, scales: Tensor,
     sums = torch.zeros(count, height * width, dtype=torch.int64, device=grids.device)
     for k in range(grids.shape[1]):
         vectors = grids[:, k].long()  # (N, gh, gw, 2)
-        if coviar:
-            steps = vectors = torch.div(vectors, units, rounding_mode="trunc")
-        else:
-            steps = torch.div(2 * vectors + units, 2 * units, rounding_mode="floor")
+        steps = torch.div(2 * vectors + units, 2 * units, rounding_mode="floor")
         # Small tensors first, then one lookup each: which pixel to come from, and what to add.
         step_x, step_y, gain = (
             part.flatten(1)[:, cell]  # (N, H, W)

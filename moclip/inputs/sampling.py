@@ -83,7 +83,7 @@ def reference_ranges(count: int, segments: int) -> list[tuple[int, int]]:
 
     Parameters
     ----------
-    count : frames as CoViAR counts them (``len`` of a motion in compat mode).
+    count : frames as CoViAR counts them (``len`` of a `moclip.video.CoviarMotion`).
     segments : S.
     """
     _edges(count, segments)

@@ -126,14 +126,6 @@ def unfold(
 
 
 @numba.njit(cache=True, nogil=True)
-def whole_pixels(units: int, bits: int, coviar: bool) -> int:
-    """A vector's component in whole pixels: the nearest (halves upward), or in CoViAR's way cut toward zero."""
-    if not coviar:
-        return (units + (1 << bits >> 1)) >> bits
-    return units >> bits if units >= 0 else -(-units >> bits)
-
-
-@numba.njit(cache=True, nogil=True)
 def paste(
     to: np.ndarray, start: int, source: np.ndarray, begin: int, rows: int, columns: int, width: int, gain: int
 ) -> None:
@@ -148,9 +140,7 @@ def paste(
 
 
 @numba.njit(cache=True, nogil=True)
-def advance(
-    state: np.ndarray, now: int, moved: np.ndarray, grids: np.ndarray, size: tuple[int, int, int, int], coviar: bool
-) -> int:
+def advance(state: np.ndarray, now: int, moved: np.ndarray, grids: np.ndarray, size: tuple[int, int, int, int]) -> int:
     """Carry displacements on through some frames: D_k(p) = D_{k-1}(p - step) + v, where p - step lies in the image.
 
     A pixel's two sums lie side by side and are added to as one number, so that the rows of a block are copied like
@@ -169,8 +159,6 @@ def advance(
     grids : int16 (K, gh, gw, 2)
         Vectors in order of time.
     size : height, width (pixels), side of a cell, log2 of the units a pixel
-    coviar : bool
-        Vectors are cut to whole pixels, toward zero; else they are rounded for the step and added as they are.
 
     Returns
     -------
@@ -179,6 +167,7 @@ def advance(
     """
     half = 4 * state.itemsize
     height, width, side, bits = size
+    half_pixel = 1 << bits >> 1
     vectors = grids.view(np.int32).reshape(grids.shape[:3])  # x and y at once
     columns, one = np.uint64(grids.shape[2]), np.uint64(1)
     for k in range(len(grids)):
@@ -202,7 +191,7 @@ def advance(
                         continue
                 left, right = int(start) * side, min(int(j) * side, width)
                 vx, vy = int(grids[k, i, start, 0]), int(grids[k, i, start, 1])
-                dx, dy = whole_pixels(vx, bits, coviar), whole_pixels(vy, bits, coviar)
+                dx, dy = (vx + half_pixel) >> bits, (vy + half_pixel) >> bits  # the nearest pixel, halves upward
                 # The part whose source lies in the image.
                 upper, lower = max(top, dy), min(bottom, height + dy)
                 first, last = max(left, dx), min(right, width + dx)
@@ -210,7 +199,7 @@ def advance(
                     corner = top * width + left
                     paste(new, corner, old, corner, bottom - top, right - left, width, state.dtype.type(0))
                 if first < last:
-                    gain = state.dtype.type(dx + (dy << half) if coviar else vx + (vy << half))
+                    gain = state.dtype.type(vx + (vy << half))
                     corner = upper * width + first
                     paste(new, corner, old, corner - dy * width - dx, lower - upper, last - first, width, gain)
     return now
@@ -240,7 +229,6 @@ def accumulate(
     pairs: np.ndarray,
     moved: np.ndarray,
     size: tuple[int, int, int, int],
-    coviar: bool,
     factor: np.float32,
     integers: tuple[int, int],
     out: np.ndarray,
@@ -261,7 +249,7 @@ def accumulate(
             for n in range(states.size):
                 states[n] = zero
             moved[:] = 0
-        now = advance(pairs, now, moved, grids[at : at + frames], size, coviar)
+        now = advance(pairs, now, moved, grids[at : at + frames], size)
         at += frames
         here, there = sums[now].reshape(-1), out[place]
         if multiplier:

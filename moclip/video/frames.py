@@ -44,15 +44,12 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.nda
     return np.stack([pictures[index] for index in wanted])
 
 
-def decode_pictures(
-    path: Path | str, indices: Iterable[int], layout: str = "rgb24", upright: bool = False
-) -> dict[int, np.ndarray]:
+def decode_pictures(path: Path | str, indices: Iterable[int], upright: bool = False) -> dict[int, np.ndarray]:
     """Some frames by number, each uint8 (H, W, 3).
 
     Parameters
     ----------
     indices : frames from 0, at least one.
-    layout : {"rgb24", "bgr24"}
     upright : apply the rotation tag; else pictures are as coded, as motion vectors are.
 
     Raises
@@ -66,7 +63,7 @@ def decode_pictures(
     with open_video(path) as (container, stream):
         for frame in decode_all(container, stream, path):
             if count in wanted:
-                picture = _to_picture(frame, path, layout)
+                picture = _to_picture(frame, path)
                 # phones film sideways and say so
                 pictures[count] = np.rot90(picture, frame.rotation // 90) if upright else picture
             count += 1
@@ -77,8 +74,8 @@ def decode_pictures(
     return pictures
 
 
-def _to_picture(frame: av.VideoFrame, path: Path | str, layout: str) -> np.ndarray:
+def _to_picture(frame: av.VideoFrame, path: Path | str) -> np.ndarray:
     try:
-        return frame.reformat(format=layout, interpolation=Interpolation.BICUBIC).to_ndarray()
+        return frame.reformat(format="rgb24", interpolation=Interpolation.BICUBIC).to_ndarray()
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(path, f"its {frame.format.name} pictures cannot be converted ({error})") from error

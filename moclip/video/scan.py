@@ -1,6 +1,6 @@
 """Motion vectors from the bitstream: one decoding pass, a piece at a time."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,66 +27,24 @@ _TYPES = {PictureType[name].value: kind for name, kind in {"I": "I", "SI": "I", 
 _MOTION_ONLY = {"flags2": "+export_mvs", "skip_idct": "all", "skip_loop_filter": "all"}
 
 
-def read_motion(path: Path | str, compat: str | None = None, until: int | None = None) -> Motion:
+def read_motion(path: Path | str, until: int | None = None) -> Motion:
     """Read the motion vectors of all frames in one pass, as coded (a rotation tag is not applied).
 
     Parameters
     ----------
     path : path-like
-        A video of a codec that exports vectors: MPEG-1/2/4, H.264, H.263, WMV and their kin.
-    compat : {None, "coviar"}
-        "coviar": what CoViAR's loader would give, bit for bit. Raw MPEG-4 elementary streams only (`transcode`); the
-        last frame does not exist; see `Motion.raw` for how frames are counted.
+        A video of a codec that exports vectors: MPEG-1/2/4, H.264, H.263, WMV and related ones.
     until : int, optional
-        Stop after this frame (presentation order, from 0); what follows is not looked at. Not in compat mode.
+        Stop after this frame; the rest of the file is not read.
 
     Raises
     ------
     VideoError
-        The file is missing, no video, damaged or breaks off, changes its size, or its codec exports no vectors; in
-        compat mode also: no raw MPEG-4 stream, or one with B-frames.
+        The file is missing, no video, damaged or breaks off, changes its size, or its codec exports no vectors; or
+        the video has fewer frames than ``until`` asks for.
     """
-    if compat not in (None, "coviar"):
-        raise ValueError(f"compat must be None or 'coviar', not {compat!r}")
-    if compat and until is not None:
-        raise ValueError("compat and until do not go together: CoViAR counts GOPs, not frames")
     with open_motion(path, until) as (facts, chunks):
-        motion = _join(chunks, facts)
-    try:
-        return motion.as_coviar() if compat else motion
-    except ValueError as error:
-        raise VideoError(path, str(error), TRANSCODE_ADVICE) from error
-
-
-def read_fields(
-    path: Path | str, frames: Sequence[int] | np.ndarray, field: str = "accumulated", bound: float | None = None
-) -> np.ndarray:
-    """A few fields of a video, without reading on beyond the last of them.
-
-    Parameters
-    ----------
-    path : path-like
-    frames : sequence of int (S,)
-        Presentation order, from 0; any order, repeats allowed, at least one.
-    field, bound
-        As for `Motion.fields`.
-
-    Returns
-    -------
-    (S, H, W, 2)
-        float32 in pixels, uint8 with a ``bound``.
-
-    Raises
-    ------
-    VideoError
-        As `read_motion`; also where the video has fewer frames.
-    ValueError
-        No frame or a negative one; B-frames or an unknown ``field``, as `Motion.fields`.
-    """
-    wanted = [int(t) for t in frames]
-    if not wanted or min(wanted) < 0:
-        raise ValueError(f"frames must be 0 or more, and at least one, not {wanted}")
-    return read_motion(path, until=max(wanted)).fields(wanted, field, bound)
+        return _join(chunks, facts)
 
 
 def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:

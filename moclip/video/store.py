@@ -26,7 +26,7 @@ from moclip.video.scan import open_motion
 
 VERSION = 3
 SUFFIX = ".safetensors"
-_FACTS = ("scale", "width", "height", "fps", "compat", "codec", "container", "source")
+_FACTS = ("scale", "width", "height", "fps", "codec", "container", "source")
 _LETTERS = "IPB"
 
 
@@ -74,11 +74,6 @@ class StoredMotion(Motion):
             _kernels.unfold(planes, shape, wanted[here] - starts[chunk], times.bit_length() - 1, out, here)
         return out
 
-    def _coviar(self) -> Motion:
-        last = len(self) - 1
-        facts = {name: getattr(self, name) for name in (*_FACTS, "block_size")} | {"compat": "coviar"}
-        return _lazy(self._arrays, self.types[:last], self.has_motion[:last], facts)
-
     def _shape(self, block_size: int) -> tuple[int, int]:
         return math.ceil(self.height / block_size), math.ceil(self.width / block_size)
 
@@ -116,23 +111,14 @@ def save_motion(motion: Motion, path: Path | str, source_fingerprint: str) -> No
     _write(path, _cut(motion), facts, motion.block_size)
 
 
-def load_motion(path: Path | str, compat: str | None = None) -> Motion:
-    """Read what `save_motion` wrote; nothing is unpacked before it is asked for.
-
-    Parameters
-    ----------
-    path : path-like
-    compat : {None, "coviar"}
-        "coviar": in compat mode, bit for bit, whatever mode it was kept in. None: in the mode in which it was kept.
+def load_motion(path: Path | str) -> Motion:
+    """Read a motion file; nothing is unpacked until it is needed.
 
     Raises
     ------
     VideoError
-        The file is missing, damaged, or was written by another version of this format; with ``compat`` also: the
-        motion of a video that CoViAR could not read.
+        The file is missing, damaged, or was written by another version of this format.
     """
-    if compat not in (None, "coviar"):
-        raise ValueError(f"compat must be None or 'coviar', not {compat!r}")
     try:
         arrays, facts = _read(Path(path).read_bytes())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -140,11 +126,7 @@ def load_motion(path: Path | str, compat: str | None = None) -> Motion:
     if facts.pop("version", None) != VERSION:
         raise VideoError(path, f"not motion format {VERSION}", "extract it again")
     types = np.frombuffer(_LETTERS.encode(), np.uint8)[arrays["types"]].view("S1").astype("U1")
-    motion = _lazy(arrays, types, arrays["has_motion"].view(bool), facts)
-    try:
-        return motion.as_coviar() if compat else motion
-    except ValueError as error:
-        raise VideoError(path, str(error)) from error
+    return _lazy(arrays, types, arrays["has_motion"].view(bool), facts)
 
 
 def is_stored(source: str, path: Path | str) -> bool:
@@ -158,7 +140,7 @@ def is_stored(source: str, path: Path | str) -> bool:
 def store_motion(video: Path | str, path: Path | str) -> None:
     """Read a video's motion and keep it in ``path``, in constant memory; the same bytes as `save_motion` writes."""
     with open_motion(video) as (facts, chunks):  # says what is wrong with a file, before it is hashed
-        _write(path, chunks, facts | {"compat": None, "source": sha256_file(video)}, None, late=facts)
+        _write(path, chunks, facts | {"source": sha256_file(video)}, None, late=facts)
 
 
 def _lazy(arrays: dict[str, np.ndarray], types: np.ndarray, has_motion: np.ndarray, facts: dict[str, Any]) -> Motion:

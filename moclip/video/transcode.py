@@ -5,14 +5,11 @@ B-frames, so that every motion vector of a P-frame points into the frame before 
 bytes.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor
 from fractions import Fraction
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import av
 import numpy as np
@@ -21,7 +18,6 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from moclip.io.files import atomic_path
-from moclip.io.parallel import for_each_file
 from moclip.video.errors import VideoError
 from moclip.video.probe import decode_all, frame_rate, open_video
 
@@ -134,54 +130,6 @@ def transcode(
         frames = _scaled(chain(first, decoded), width, height)
         # Damaged headers say anything: 25, as ffmpeg takes for raw streams.
         _write(frames, dst, target, codec, _rational(rate if 0.001 <= rate <= 65535 else 25), options, source=src)
-
-
-def transcode_all(
-    pairs: Iterable[tuple[Path | str, Path | str]],
-    workers: int | None = None,
-    on_error: str = "raise",
-    executor: Executor | None = None,
-    **options: Any,
-) -> list[tuple[Path, str]]:
-    """`transcode` for many files, in processes. Results that are there and not older than their source are left.
-
-    Parameters
-    ----------
-    pairs : (source, destination) of each file.
-    workers : int, optional
-        Processes; all cores if None.
-    on_error : {"raise", "skip"}
-        Either way all other files are done first.
-    executor : concurrent.futures.Executor, optional
-        Runs the work instead, and stays open.
-    **options
-        `transcode`'s. What was made with other options before is left too.
-
-    Returns
-    -------
-    list of (Path, str)
-        With "skip", source and reason of every file that failed.
-
-    Raises
-    ------
-    ValueError
-        Two sources for one destination.
-    ClipsError
-        With "raise", at the end: source and reason of every file that failed.
-    """
-    jobs = [(Path(src), Path(dst)) for src, dst in pairs]
-    twice = [dst for dst, count in Counter(dst for _, dst in jobs).items() if count > 1]
-    if twice:
-        raise ValueError(f"several sources for {twice[0]}")
-    missing = [job for job in jobs if not _is_current(*job)]
-    return for_each_file(partial(transcode, **options), missing, "re-encoding", workers, executor, on_error)
-
-
-def _is_current(src: Path, dst: Path) -> bool:
-    try:
-        return dst.stat().st_mtime >= src.stat().st_mtime
-    except OSError:  # one of them is not there
-        return False
 
 
 def _container(path: Path, codec: str) -> str:

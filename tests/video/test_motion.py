@@ -1,82 +1,20 @@
 import dataclasses
 import gc
-import hashlib
-import json
 
 import av
 import numpy as np
 import pytest
 
-from moclip.video import Motion, VideoError, encode, load_motion, read_fields, read_motion, save_motion, transcode
+from moclip.video import FUTURE, INTER, INTRA, CoviarMotion, Motion, VideoError, encode, read_motion, transcode
 from moclip.video.fields import by_integers
 
 GOLDEN = ["pan_m4q5.mp4", "zoomrot_m4mv4qpel.mp4", "cuts_m4mv4.mp4", "hardcuts_coviar.mp4", "objs_ilace.m4v"]
 
 
-def short_digest(field):
-    assert field.dtype == np.int32
-    return hashlib.sha256(np.ascontiguousarray(field, "<i4").tobytes()).hexdigest()[:16]
-
-
 @pytest.mark.parametrize("name", GOLDEN)
-@pytest.mark.parametrize("way", ["read", "as_coviar", "stored", "stored in compat mode"])
-def test_every_frame_of_the_golden_videos(golden, name, way, tmp_path):
-    expected = json.loads((golden / "all_frames_sha.json").read_text())[name]
-    motion = read_motion(golden / name, compat="coviar" if way in ("read", "stored in compat mode") else None)
-    if way.startswith("stored"):
-        save_motion(motion, tmp_path / "m.safetensors", "")
-        motion = load_motion(tmp_path / "m.safetensors", compat="coviar" if way == "stored" else None)
-    elif way == "as_coviar":
-        motion = motion.as_coviar()
-    assert motion.compat == "coviar" and motion.as_coviar() is motion
-    rows = expected["sha16_gop_pos_raw_acc"]
-    assert len(rows) == len(motion) == expected["num_frames"]
-    assert np.count_nonzero(motion.types == "I") == expected["num_gops"]
-    for gop, position, raw, accumulated in rows:
-        t = 12 * gop + position
-        assert short_digest(motion.raw(t)) == raw, (gop, position)
-        assert short_digest(motion.accumulated(t)) == accumulated, (gop, position)
-    with pytest.raises(IndexError):
-        motion.raw(12 * expected["num_gops"])
-
-
-@pytest.mark.parametrize("name", GOLDEN)
-def test_all_golden_fields_at_once(golden, name):
-    """In random order, some twice: what was followed for one frame serves the next."""
-    expected = json.loads((golden / "all_frames_sha.json").read_text())[name]["sha16_gop_pos_raw_acc"]
-    motion = read_motion(golden / name, compat="coviar")
-    rows = [expected[n] for n in np.random.default_rng(0).integers(len(expected), size=40)]
-    frames = [12 * gop + position for gop, position, *_ in rows]
-    for field, column in (("raw", 2), ("accumulated", 3)):
-        fields = motion.fields(frames, field)
-        assert fields.shape == (40, motion.height, motion.width, 2)
-        assert [short_digest(one) for one in fields] == [row[column] for row in rows]
-
-
-@pytest.mark.parametrize("name", GOLDEN)
-def test_golden_bytes(golden, name):
-    motion = read_motion(golden / name, compat="coviar")
-    with np.load(golden / name.replace(name[-4:], ".npz")) as reference:
-        inside = reference["points"][:, 1] < 12
-        frames = reference["points"][inside] @ [12, 1]
-        np.testing.assert_array_equal(motion.fields(frames, bound=20.0), reference["acc_u8"][inside])
-        raw = (reference["raw"][inside] * (127.5 / 20)).astype(np.int32) + 128
-        np.testing.assert_array_equal(motion.fields(frames, "raw", bound=20.0), np.clip(raw, 0, 255))
-
-
-@pytest.mark.parametrize("name", GOLDEN)
-def test_golden_fields(golden, name):
-    motion = read_motion(golden / name, compat="coviar")
-    with np.load(golden / name.replace(name[-4:], ".npz")) as reference:
-        for (gop, position), raw, accumulated in zip(*(reference[k] for k in ("points", "raw", "acc")), strict=True):
-            if position < 12:  # t cannot say more
-                np.testing.assert_array_equal(motion.raw(12 * gop + position), raw)
-                np.testing.assert_array_equal(motion.accumulated(12 * gop + position), accumulated)
-
-
-@pytest.mark.parametrize("name", GOLDEN)
-def test_default_reading_of_the_golden_videos(golden, name):
-    motion, coviar = read_motion(golden / name), read_motion(golden / name, compat="coviar")
+def test_golden_videos_as_they_are(golden, name):
+    motion = read_motion(golden / name)
+    coviar = CoviarMotion(motion)
     assert len(motion) == len(coviar) + 1  # the last frame is there
     assert motion.types[0] == "I" and set(motion.types) == {"I", "P"} and motion.fps == 25
     assert not motion.has_motion[motion.types == "I"].any() and motion.has_motion.any()
@@ -118,10 +56,10 @@ def test_attributes_agree(tmp_path, pan):
     count = len(motion)
     assert count == 14 and motion.grid.shape[0] == len(motion.types) == len(motion.has_motion) == count
     assert (motion.grid.dtype, motion.mask.dtype, motion.has_motion.dtype) == (np.int16, np.uint8, bool)
-    assert motion.fps == 12.5 and motion.scale == 2 and motion.compat is None
-    assert (motion.mask[motion.types == "I"] == 2).all()
-    assert set(np.unique(motion.mask[1])) <= {1, 2} and (motion.mask[1] == 1).any()
-    assert not motion.grid[motion.mask != 1].any()
+    assert motion.fps == 12.5 and motion.scale == 2
+    assert (motion.mask[motion.types == "I"] == INTRA).all()
+    assert set(np.unique(motion.mask[1])) <= {INTER, INTRA} and (motion.mask[1] == INTER).any()
+    assert not motion.grid[motion.mask != INTER].any()
     np.testing.assert_array_equal(motion.raw(1)[::16, ::16], motion.grid[1] / motion.scale)
     with pytest.raises(dataclasses.FrozenInstanceError):
         motion.scale = 4
@@ -131,7 +69,7 @@ def still(grid, scale=2, types="IPP", **kwargs):
     """A Motion made by hand."""
     grid = np.array(grid, np.int16)
     kinds = np.array(list(types[: len(grid)]))
-    mask = np.where(kinds[:, None, None] == "I", 2, np.ones(grid.shape[:3])).astype(np.uint8)
+    mask = np.where(kinds[:, None, None] == "I", INTRA, np.ones(grid.shape[:3])).astype(np.uint8)
     size = {"width": grid.shape[2] * 16, "height": grid.shape[1] * 16, "block_size": 16, "fps": 25.0}
     return Motion(grid, mask, kinds, kinds != "I", scale=scale, **(size | kwargs))
 
@@ -150,9 +88,6 @@ def test_accumulation_by_hand():
             total += step
         expected[x] = total
     np.testing.assert_array_equal(row, expected)
-    coviar = still([[[[0, 0], [0, 0]]], [[[4, 0], [10, 0]]], [[[9, 0], [9, 0]]]], compat="coviar")
-    assert coviar.accumulated(2)[0, 30].tolist() == [9, 0]  # 4 + 5
-    assert coviar.raw(2)[0, 3:5, 0].tolist() == [0, 4]  # pixel 3 would come from outside
 
 
 def test_fields_are_those_of_single_frames(tmp_path, pan):
@@ -205,18 +140,9 @@ def test_reading_up_to_a_frame(tmp_path, pan):
     assert len(part) == 8 and part.scale == whole.scale
     np.testing.assert_array_equal(part.accumulated(7), whole.accumulated(7))
     np.testing.assert_array_equal(part.types, whole.types[:8])
-    np.testing.assert_array_equal(read_fields(tmp_path / "a.mp4", [7, 2]), whole.fields([7, 2]))
-    three = read_fields(tmp_path / "a.mp4", np.array([9, 1, 8]), "raw", bound=20.0)
-    np.testing.assert_array_equal(three, whole.fields([9, 1, 8], "raw", bound=20.0))
+    np.testing.assert_array_equal(part.fields([7, 2]), whole.fields([7, 2]))
     with pytest.raises(VideoError, match=r"14 frames.*frame 14"):
         read_motion(tmp_path / "a.mp4", until=14)
-    with pytest.raises(VideoError, match=r"14 frames.*frame 20"):
-        read_fields(tmp_path / "a.mp4", [3, 20])
-    for frames in ([], [-1]):
-        with pytest.raises(ValueError, match="0 or more"):
-            read_fields(tmp_path / "a.mp4", frames)
-    with pytest.raises(ValueError, match="compat"):
-        read_motion(tmp_path / "a.mp4", until=3, compat="coviar")
 
 
 def test_pictures_do_not_pile_up(golden):
@@ -229,17 +155,6 @@ def test_pictures_do_not_pile_up(golden):
         assert len(left) < 5
     finally:
         gc.enable()
-
-
-def test_motion_of_other_streams_has_no_compat_mode(tmp_path, pan, encode_as):
-    encode(pan(1, 1), tmp_path / "a.mp4")
-    motion = read_motion(tmp_path / "a.mp4")
-    assert (motion.codec, motion.container) == ("mpeg4", "mov,mp4,m4a,3gp,3g2,mj2")
-    with pytest.raises(ValueError, match="raw MPEG-4"):
-        motion.as_coviar()
-    encode_as("mpeg4", tmp_path / "b.m4v", {"bf": "2"})
-    with pytest.raises(ValueError, match="B-frames"):
-        read_motion(tmp_path / "b.m4v").as_coviar()
 
 
 def test_negative_halves_round_up():
@@ -256,17 +171,6 @@ def test_accumulation_starts_at_the_last_i_frame():
     assert motion.accumulated(3)[0, 20].tolist() == [1, 0]
 
 
-def test_coviar_skips_frames_without_vectors():
-    grid = np.zeros((4, 1, 2, 2), np.int16)
-    grid[1] = grid[3] = [2, 0]
-    motion = still(grid, types="IPPP", compat="coviar")
-    motion.has_motion[2] = False
-    assert not motion.accumulated(2).any() and motion.accumulated(3)[0, 20].tolist() == [2, 0]
-    assert not motion.raw(4).any()  # beyond the end of the only GOP
-    with pytest.raises(IndexError):
-        motion.raw(12)
-
-
 def test_index_is_checked(tmp_path, pan):
     encode(pan(1, 1), tmp_path / "a.mp4")
     motion = read_motion(tmp_path / "a.mp4")
@@ -281,7 +185,7 @@ def test_b_frames(tmp_path, encode_as, codec, name):
     encode_as(codec, tmp_path / name, {"bf": "2"})
     motion = read_motion(tmp_path / name)
     assert len(motion) == 14 and "B" in motion.types
-    assert (motion.mask[motion.types == "P"] != 0).all()  # only B-frames look into the future
+    assert (motion.mask[motion.types == "P"] != FUTURE).all()  # only B-frames look into the future
     t = int(np.flatnonzero(motion.types == "P")[0])
     distance = t - 0  # the first P-frame looks back at the I-frame
     np.testing.assert_allclose(np.median(motion.raw(t), axis=(0, 1)), [2 * distance, distance], atol=0.5)
@@ -310,17 +214,6 @@ def test_other_codecs_with_vectors(tmp_path, encode_as, codec):
     motion = read_motion(path)
     assert len(motion) == 14
     np.testing.assert_allclose(np.median(motion.raw(5), axis=(0, 1)), [2, 1], atol=0.5)
-
-
-def test_coviar_reads_raw_streams_only(tmp_path, pan, encode_as):
-    encode(pan(1, 1), tmp_path / "a.mp4")
-    with pytest.raises(VideoError, match="raw MPEG-4"):
-        read_motion(tmp_path / "a.mp4", compat="coviar")
-    encode_as("mpeg4", tmp_path / "b.m4v", {"bf": "2"})
-    with pytest.raises(VideoError, match="B-frames"):
-        read_motion(tmp_path / "b.m4v", compat="coviar")
-    with pytest.raises(ValueError, match="compat"):
-        read_motion(tmp_path / "a.mp4", compat="covair")
 
 
 def test_no_video(bad_path):

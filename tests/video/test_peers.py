@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from moclip.video import encode, read_motion
+from moclip.video import CoviarMotion, encode, read_motion
 
 GOLDEN = ["pan_m4q5.mp4", "zoomrot_m4mv4qpel.mp4", "cuts_m4mv4.mp4", "hardcuts_coviar.mp4", "objs_ilace.m4v"]
 
@@ -47,7 +47,7 @@ def test_motion_vector_extractor(tmp_path, golden, pan, name):
 @pytest.mark.parametrize("name", GOLDEN)
 def test_coviar(golden, name):
     coviar = pytest.importorskip("coviar")
-    motion = read_motion(golden / name, compat="coviar")
+    motion = CoviarMotion(read_motion(golden / name))
     assert coviar.get_num_frames(str(golden / name)) == len(motion)
     for gop, position, *_ in json.loads((golden / "all_frames_sha.json").read_text())[name]["sha16_gop_pos_raw_acc"]:
         t = 12 * gop + position

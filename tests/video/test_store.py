@@ -32,14 +32,6 @@ def test_round_trip(tmp_path, motion):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["m.safetensors"]
 
 
-def test_compat_survives(tmp_path, golden):
-    motion = read_motion(golden / "hardcuts_coviar.mp4", compat="coviar")
-    save_motion(motion, tmp_path / "m.safetensors", "")
-    back = load_motion(tmp_path / "m.safetensors")
-    assert back.compat == "coviar" and back.raw(7).dtype == np.int32
-    np.testing.assert_array_equal(back.accumulated(7), motion.accumulated(7))
-
-
 def test_same_motion_gives_same_bytes(tmp_path, motion):
     save_motion(motion, tmp_path / "1.safetensors", "x")
     save_motion(load_motion(tmp_path / "1.safetensors"), tmp_path / "2.safetensors", "x")
@@ -141,23 +133,6 @@ def test_others_can_open_it(tmp_path, motion):
     values = [number // 2 if number % 2 == 0 else -(number + 1) // 2 for number in folded]
     np.testing.assert_array_equal(np.array(values).reshape(2, 12, 4, 6), np.moveaxis(motion.grid[:12], -1, 0))
     np.testing.assert_array_equal(np.frombuffer(mask, np.uint8).reshape(12, 4, 6), motion.mask[:12])
-
-
-def test_compat_mode_of_other_streams(tmp_path, motion):
-    save_motion(motion, tmp_path / "m.safetensors", "")
-    with pytest.raises(VideoError, match=r"m\.safetensors.*raw MPEG-4"):
-        load_motion(tmp_path / "m.safetensors", compat="coviar")
-    with pytest.raises(ValueError, match="covair"):
-        load_motion(tmp_path / "m.safetensors", compat="covair")
-
-
-def test_a_single_frame_in_compat_mode(tmp_path, pan):
-    encode(pan(2, 1)[:1], tmp_path / "a.m4v")
-    save_motion(read_motion(tmp_path / "a.m4v"), tmp_path / "m.safetensors", "")
-    back = load_motion(tmp_path / "m.safetensors", compat="coviar")  # the last frame does not exist
-    assert len(back) == 0 and back.grid.shape == (0, 4, 6, 2) and back.mask.shape == (0, 4, 6)
-    save_motion(back, tmp_path / "n.safetensors", "")
-    assert len(load_motion(tmp_path / "n.safetensors")) == 0 and load_motion(tmp_path / "n.safetensors").mask.size == 0
 
 
 def test_flipped_bits_are_found(tmp_path, motion):

@@ -1,14 +1,11 @@
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import av
 import numpy as np
 import pytest
 
-from moclip.io.parallel import ClipsError
 from moclip.video import VideoError, encode, probe, read_frames, read_motion, transcode
-from moclip.video.transcode import transcode_all
 
 PAN = [np.full((64, 96, 3), level, np.uint8) for level in (10, 90)]
 
@@ -105,7 +102,7 @@ def test_transcode_writes_coviars_format(tmp_path, codec, name, encode_as):
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.format.name == "m4v"
         assert container.streams.video[0].sample_aspect_ratio == 1
-    assert "".join(read_motion(tmp_path / "out.mp4", compat="coviar").types) == "IPPPPPPPPPPPI"
+    assert "".join(read_motion(tmp_path / "out.mp4").types) == "IPPPPPPPPPPPIP"
 
 
 def test_transcode_scales_like_a_picture_and_repeats(tmp_path, pan):
@@ -235,51 +232,3 @@ def test_a_result_that_cannot_be_written(tmp_path, pan):
     with pytest.raises(VideoError, match=r"out\.m4v: cannot be written") as caught:
         transcode(tmp_path / "src.mp4", tmp_path / "out.m4v", width=0x10000, height=2)  # MPEG-4 ends at 8191
     assert caught.value.path == tmp_path / "out.m4v" and os.listdir(tmp_path) == ["src.mp4"]
-
-
-@pytest.fixture
-def four(tmp_path, pan):
-    """Two sound files, an empty one and one that is not there, each with the place of its result."""
-    encode(pan(2, 1), tmp_path / "a.mp4")
-    encode(pan(1, 2), tmp_path / "b.avi", codec="libx264")
-    (tmp_path / "empty.mp4").touch()
-    names = ["a.mp4", "empty.mp4", "b.avi", "missing.mp4"]
-    return [(tmp_path / name, tmp_path / "out" / f"{name[0]}.m4v") for name in names]
-
-
-def test_transcode_all_in_processes(four):
-    assert transcode_all([four[0], four[2]], workers=2, width=48, height=32) == []
-    for _, result in (four[0], four[2]):
-        assert probe(result).width == 48 and len(read_motion(result, compat="coviar")) == 13
-
-
-def test_transcode_all_skips_and_reports(four):
-    with ThreadPoolExecutor(2) as executor:
-        failures = transcode_all(four, on_error="skip", executor=executor)
-        assert [path for path, _ in failures] == [four[1][0], four[3][0]]
-        assert "is empty" in failures[0][1] and "no such file" in failures[1][1]
-        with pytest.raises(
-            ClipsError, match="2 of 2 clips failed"
-        ) as caught:  # those that are there are not done again
-            transcode_all(four, executor=executor)
-        assert caught.value.failures == failures
-    assert sorted(os.listdir(four[0][1].parent)) == ["a.m4v", "b.m4v"]
-
-
-def test_transcode_all_leaves_what_is_newer(four):
-    pairs = [four[0], four[2]]
-    with ThreadPoolExecutor(1) as executor:
-        transcode_all(pairs, executor=executor)
-        stamps = [result.stat().st_mtime_ns for _, result in pairs]
-        (four[0][1]).write_bytes(b"old")
-        os.utime(four[0][1], ns=(0, 0))  # older than its source
-        transcode_all(pairs, executor=executor)
-    assert probe(four[0][1]).frames == 14
-    assert four[2][1].stat().st_mtime_ns == stamps[1]
-
-
-def test_transcode_all_refuses(four):
-    with pytest.raises(ValueError, match="several sources"):
-        transcode_all([(four[0][0], four[0][1]), (four[2][0], four[0][1])])
-    with pytest.raises(ValueError, match="on_error"):
-        transcode_all(four, on_error="ignore")
