@@ -33,12 +33,13 @@ from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip
 from moclip.engine.features import extract_motion
 from moclip.inputs import transforms
-from moclip.inputs.clips import MotionClips, content_path
+from moclip.inputs.clips import MotionClips
 from moclip.inputs.sampling import random_segments
 from moclip.io.fingerprints import fingerprints
 from moclip.io.progress import track
 from moclip.video import read_motion, transcode
 from moclip.video.fields import accumulate
+from moclip.video.store import content_path
 
 STORE, START, GOP = "store", "video, from its start", "video, from the I-frame"
 AIM = 10

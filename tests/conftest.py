@@ -71,9 +71,8 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store(photos, tmp_path_factory) -> Path:
     """The motion of `photos`."""
-    from moclip.inputs.clips import content_path
     from moclip.io.files import sha256_file
-    from moclip.video.store import store_motion
+    from moclip.video.store import content_path, store_motion
 
     folder = tmp_path_factory.mktemp("store")
     for clip in photos.clips:

@@ -16,7 +16,6 @@ from torch import Tensor
 from moclip.datasets.base import REMEDY, Clip
 from moclip.encoders import Encoder, Preprocess
 from moclip.encoders.base import class_embeddings
-from moclip.inputs.clips import content_path
 from moclip.inputs.sampling import appearance_frames
 from moclip.io.artefacts import load_tensors, save_tensors
 from moclip.io.cache import add_rows, read_rows
@@ -26,7 +25,7 @@ from moclip.io.paths import cache_dir
 from moclip.io.progress import track
 from moclip.models.backbones import state_hash
 from moclip.video import VideoError, probe, read_frames
-from moclip.video.store import is_stored, store_motion
+from moclip.video.store import content_path, is_stored, store_motion
 
 APPEARANCE = 2  # raised when the same encoder and frame policy would give other features
 TEXTS = 1  # the same of class embeddings
@@ -56,7 +55,7 @@ def extract_motion(
     hashes, failures = hash_files([clip.path for clip in clips], workers, executor)
     targets = {path: content_path(store, value) for path, value in hashes.items()}
     # Copies of a video are read once.
-    videos = {target: path for path, target in targets.items() if not is_stored(hashes[path], target)}
+    videos = {target: path for path, target in targets.items() if not is_stored(target, hashes[path])}
     jobs = [(path, target) for target, path in videos.items()]
     reasons = dict(for_each_file(store_motion, jobs, "motion vectors", workers, executor, on_error="skip"))
     for path, target in targets.items():

@@ -14,13 +14,13 @@ from moclip.engine.checkpoints import CheckpointError, load_checkpoint
 from moclip.engine.features import encode_images, seen_frames
 from moclip.engine.predictions import head_scores
 from moclip.engine.pretrained import measured
-from moclip.inputs.clips import InputScale, MotionClips, content_path
+from moclip.inputs.clips import InputScale, MotionClips
 from moclip.io.artefacts import load_json
 from moclip.models.fusion import FusionHead
 from moclip.models.mv_tsn import MVTSN, average_views
 from moclip.training.loop import make_fabric
 from moclip.video import VideoError, load_motion, transcode
-from moclip.video.store import SUFFIX, store_motion
+from moclip.video.store import SUFFIX, content_path, store_motion
 
 SYSTEMS = ("fusion", "mv_only")
 SHARED = ("classes", "fingerprint", "motion", "mv", "shown")  # what a head has from its motion network

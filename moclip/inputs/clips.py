@@ -24,14 +24,9 @@ from moclip.io.fingerprints import fingerprints
 from moclip.io.parallel import ClipsError
 from moclip.video import INTER, Motion, load_motion
 from moclip.video.blocks import refine
-from moclip.video.store import SUFFIX
+from moclip.video.store import content_path
 
 IN_MEMORY = 20_000  # clips, about 1 GB: all of UCF101. The others of a larger set are read whenever they are asked for
-
-
-def content_path(store: Path, fingerprint: str) -> Path:
-    """Where a store keeps the motion of the video with this SHA-256, whatever it is called and whoever asks."""
-    return store / fingerprint[:2] / f"{fingerprint}{SUFFIX}"
 
 
 @dataclass(frozen=True)

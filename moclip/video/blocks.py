@@ -50,7 +50,7 @@ class Gridder:
 
     def _make_room(self) -> None:
         """Memory of a chunk, the same for all of one cell size; and a view of every frame in it."""
-        shape = (CHUNK, math.ceil(self.height / self.block_size), math.ceil(self.width / self.block_size))
+        shape = (CHUNK, *grid_shape(self.height, self.width, self.block_size))
         self._grid, self._mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
         self._frames = list(zip(self._grid, self._mask, strict=True))
 
@@ -111,10 +111,15 @@ class Gridder:
             self._grid_vectors(vectors, *self._frames[n], side)
 
 
+def grid_shape(height: int, width: int, block_size: int) -> tuple[int, int]:
+    """Rows and columns of the grid of a frame; height, width and block_size in pixels."""
+    return math.ceil(height / block_size), math.ceil(width / block_size)
+
+
 def refine(array: np.ndarray, block_size: int, finer: int, height: int, width: int) -> np.ndarray:
     """Grids (n, gh, gw, ...) of cells of ``block_size`` pixels on cells of ``finer`` pixels."""
     if block_size == finer:
         return array
     factor = block_size // finer
-    rows, columns = math.ceil(height / finer), math.ceil(width / finer)
+    rows, columns = grid_shape(height, width, finer)
     return np.repeat(np.repeat(array, factor, axis=1)[:, :rows], factor, axis=2)[:, :, :columns]

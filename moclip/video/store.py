@@ -1,9 +1,9 @@
-"""Motion on disk: one file a clip, read back without PyAV's help, any frame without unpacking the others.
+"""Motion on disk: one file per clip. Any frame can be read without unpacking the others, and without PyAV.
 
-A safetensors file. ``packed`` holds the chunks one after another: a chunk starts at every I-frame and after 32 frames,
-and is a zlib stream of its grids and masks on the coarsest cells that hold them exactly (`_pack`). ``types``,
-``has_motion``, ``starts`` (first frame of a chunk), ``offsets`` (its place in ``packed``) and ``blocks`` (side of its
-cells) are beside it; numbers, names and a checksum are in the header.
+A file is in the safetensors format. ``packed`` holds chunks of frames one after another. A chunk starts at every
+I-frame and after 32 frames, and is a zlib stream of its grids and masks on the coarsest grid that holds them exactly
+(`_pack`). Beside it are ``types`` and ``has_motion`` of each frame and, for each chunk, ``starts`` (its first frame),
+``offsets`` (its place in ``packed``) and ``blocks`` (its block size). The header holds numbers, names and a checksum.
 """
 
 import json
@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,20 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from moclip.io.files import atomic_path, sha256_file
-from moclip.video.blocks import Chunk, refine
+from moclip.video.blocks import Chunk, grid_shape, refine
 from moclip.video.errors import VideoError
 from moclip.video.layout import CHUNK, COARSEST
 from moclip.video.motion import Motion
 from moclip.video.scan import open_motion
 
-VERSION = 3
 SUFFIX = ".safetensors"
-_FACTS = ("scale", "width", "height", "fps", "codec", "container", "source")
+_FACTS = ("scale", "block_size", "width", "height", "fps", "codec", "container", "source")
 _LETTERS = "IPB"
+
+
+def content_path(store: Path, sha256: str) -> Path:
+    """Where a store keeps the motion of the video with this SHA-256, regardless of the video's name."""
+    return store / sha256[:2] / f"{sha256}{SUFFIX}"
 
 
 class StoredMotion(Motion):
@@ -46,16 +51,12 @@ class StoredMotion(Motion):
     @cached_property
     def mask(self) -> np.ndarray:  # type: ignore[override]
         """uint8 (T, gh, gw), see `Motion`."""
-        parts = [np.empty((0, *self._shape(self.block_size)), np.uint8)]
+        parts = []
         for chunk, side in enumerate(self._arrays["blocks"].tolist()):
             planes, shape = self._unpack(chunk)
             mask = planes[4 * math.prod(shape) :].reshape(shape)
             parts.append(refine(mask, side, self.block_size, self.height, self.width))
-        return np.concatenate(parts)[: len(self)]
-
-    def __len__(self) -> int:
-        """Number of frames T."""
-        return len(self.types)
+        return np.concatenate(parts)
 
     def grids(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """Block grids of some frames: int16 (S, gh, gw, 2)."""
@@ -63,52 +64,67 @@ class StoredMotion(Motion):
             return super().grids(frames)
         from moclip.video import _kernels  # numba: most of a second to import
 
-        wanted = self._indices(frames)
-        out = np.empty((len(wanted), *self._shape(self.block_size), 2), np.int16)
+        indices = self._indices(frames)
+        out = np.empty((len(indices), *grid_shape(self.height, self.width, self.block_size), 2), np.int16)
         starts = self._arrays["starts"]
-        homes = starts.searchsorted(wanted, "right") - 1
-        for chunk in sorted(set(homes.tolist())):
-            here = np.flatnonzero(homes == chunk)
+        chunks = starts.searchsorted(indices, "right") - 1
+        for chunk in sorted(set(chunks.tolist())):
+            places = np.flatnonzero(chunks == chunk)
             planes, shape = self._unpack(chunk)
             times = int(self._arrays["blocks"][chunk]) // self.block_size
-            _kernels.unfold(planes, shape, wanted[here] - starts[chunk], times.bit_length() - 1, out, here)
+            _kernels.unfold(planes, shape, indices[places] - starts[chunk], times.bit_length() - 1, out, places)
         return out
 
-    def _shape(self, block_size: int) -> tuple[int, int]:
-        return math.ceil(self.height / block_size), math.ceil(self.width / block_size)
-
     def _unpack(self, chunk: int) -> tuple[np.ndarray, tuple[int, int, int]]:
-        """What `_pack` packed: the bytes of a chunk, uint8 (5 * n * gh * gw,), and (n, gh, gw) of its own cells."""
+        """What `_pack` packed: uint8 (5 * n * gh * gw,), and the shape (n, gh, gw) of the chunk's own grid."""
         starts, offsets = self._arrays["starts"], self._arrays["offsets"]
-        shape = int(starts[chunk + 1] - starts[chunk]), *self._shape(int(self._arrays["blocks"][chunk]))
-        raw = zlib.decompress(self._arrays["packed"].data[offsets[chunk] : offsets[chunk + 1]])
-        if len(raw) != 5 * math.prod(shape):  # what is compiled looks no more whether an index is inside
+        rows, columns = grid_shape(self.height, self.width, int(self._arrays["blocks"][chunk]))
+        shape = int(starts[chunk + 1] - starts[chunk]), rows, columns
+        planes = zlib.decompress(self._arrays["packed"].data[offsets[chunk] : offsets[chunk + 1]])
+        if len(planes) != 5 * math.prod(shape):  # compiled code does not check indices
             raise ValueError(
-                f"chunk {chunk} has {len(raw)} bytes, not those of {shape} cells: extract the motion again"
+                f"chunk {chunk} has {len(planes)} bytes, which does not fit {shape}: extract the motion again"
             )
-        return np.frombuffer(raw, np.uint8), shape
+        return np.frombuffer(planes, np.uint8), shape
 
 
-def save_motion(motion: Motion, path: Path | str, source_fingerprint: str) -> None:
+def save_motion(motion: Motion, path: Path | str, source: str, key: str = "") -> None:
     """Write the motion of one clip to a file.
 
-    The same motion gives the same bytes. About 130 to 350 bytes a frame at 340x256, the more the more moves.
+    The same motion gives the same bytes, about 130 to 350 per frame at 340x256: the more moves, the more bytes.
 
     Parameters
     ----------
     motion : Motion
     path : path-like
         Ends in ``.safetensors``; written to a temporary name and renamed.
-    source_fingerprint : str
-        SHA-256 of the video file (`moclip.io.files.sha256_file`); `load_motion` gives it back as ``motion.source``.
+    source : str
+        SHA-256 of the video file (`moclip.io.files.sha256_file`); `load_motion` returns it as ``motion.source``.
+    key : str
+        What the file depends on besides the video; see `is_stored`.
 
     Raises
     ------
     ValueError
         Another suffix.
     """
-    facts = {name: getattr(motion, name) for name in _FACTS} | {"source": source_fingerprint}
-    _write(path, _cut(motion), facts, motion.block_size)
+    facts = {name: getattr(motion, name) for name in _FACTS}
+    _write(path, _cut(motion), facts | {"source": source, "key": key})
+
+
+def store_motion(source: Path | str, path: Path | str, key: str = "") -> None:
+    """Read a video's motion into a file, in constant memory; the same bytes as `save_motion` writes.
+
+    Raises
+    ------
+    VideoError
+        As `read_motion`.
+    ValueError
+        As `save_motion`.
+    """
+    with open_motion(source) as (facts, chunks):  # reports a bad file before it is hashed
+        facts.update(source=sha256_file(source), key=key)
+        _write(path, chunks, facts)  # the rest of `facts` is known when the chunks are read
 
 
 def load_motion(path: Path | str) -> Motion:
@@ -117,37 +133,23 @@ def load_motion(path: Path | str) -> Motion:
     Raises
     ------
     VideoError
-        The file is missing, damaged, or was written by another version of this format.
+        The file is missing, damaged, or was written in another layout.
     """
-    try:
-        arrays, facts = _read(Path(path).read_bytes())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VideoError(path, f"no motion file ({error})", "extract it again") from error
-    if facts.pop("version", None) != VERSION:
-        raise VideoError(path, f"not motion format {VERSION}", "extract it again")
+    arrays, facts = _load(path)
+    del facts["key"]
     types = np.frombuffer(_LETTERS.encode(), np.uint8)[arrays["types"]].view("S1").astype("U1")
-    return _lazy(arrays, types, arrays["has_motion"].view(bool), facts)
-
-
-def is_stored(source: str, path: Path | str) -> bool:
-    """True where ``path`` holds, undamaged, the motion of the video with this SHA-256."""
-    try:
-        return Path(path).is_file() and load_motion(path).source == source
-    except VideoError:  # damaged, or of another version: not this video's motion
-        return False
-
-
-def store_motion(video: Path | str, path: Path | str) -> None:
-    """Read a video's motion and keep it in ``path``, in constant memory; the same bytes as `save_motion` writes."""
-    with open_motion(video) as (facts, chunks):  # says what is wrong with a file, before it is hashed
-        _write(path, chunks, facts | {"source": sha256_file(video)}, None, late=facts)
-
-
-def _lazy(arrays: dict[str, np.ndarray], types: np.ndarray, has_motion: np.ndarray, facts: dict[str, Any]) -> Motion:
-    motion = object.__new__(StoredMotion)
-    # Past the constructor, which wants all grids.
-    motion.__dict__.update(facts, types=types, has_motion=has_motion, _arrays=arrays)
+    motion = object.__new__(StoredMotion)  # the constructor would want all grids
+    motion.__dict__.update(facts, types=types, has_motion=arrays["has_motion"].view(bool), _arrays=arrays)
     return motion
+
+
+def is_stored(path: Path | str, sha256: str, key: str = "") -> bool:
+    """True where ``path`` holds, undamaged, the motion of the video with this SHA-256, written with this key."""
+    try:
+        facts = _load(path)[1]
+    except VideoError:
+        return False
+    return (facts["source"], facts["key"]) == (sha256, key)
 
 
 def _cut(motion: Motion) -> Iterable[Chunk]:
@@ -155,13 +157,13 @@ def _cut(motion: Motion) -> Iterable[Chunk]:
     for t in range(1, len(motion) + 1):
         if t == len(motion) or t - start == CHUNK or motion.types[t] == "I":
             part = slice(start, t)
-            kinds, has = motion.types[part].tolist(), motion.has_motion[part].tolist()
-            yield Chunk(motion.grids(range(start, t)), motion.mask[part], kinds, has, motion.block_size)
+            types, has_motion = motion.types[part].tolist(), motion.has_motion[part].tolist()
+            yield Chunk(motion.grids(range(start, t)), motion.mask[part], types, has_motion, motion.block_size)
             start = t
 
 
 def _pack(chunk: Chunk) -> tuple[bytes, int]:
-    """A chunk's zlib stream, and the side of its cells.
+    """A chunk's zlib stream, and its block size there.
 
     All x, then all y, with the sign in the lowest bit (0, -1, 1, -2 ... become 0, 1, 2, 3 ...); the low bytes of all,
     then the high bytes, then the masks: long runs of equal bytes.
@@ -182,59 +184,46 @@ def _pack(chunk: Chunk) -> tuple[bytes, int]:
     return zlib.compress(low.tobytes() + high.tobytes() + mask.tobytes(), 6), block_size
 
 
-def _write(
-    path: Path | str,
-    chunks: Iterable[Chunk],
-    facts: dict[str, Any],
-    block_size: int | None,
-    late: dict[str, Any] | None = None,
-) -> None:
-    """Chunks and facts to a file; ``late`` are facts that are known only after the last chunk."""
+def _write(path: Path | str, chunks: Iterable[Chunk], facts: dict[str, Any]) -> None:
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ValueError(f"motion is kept in {SUFFIX} files, not in {path.name}")
-    packed: list[bytes] = []
-    blocks: list[int] = []
-    counts: list[int] = []
-    types: list[int] = []
-    has_motion: list[bool] = []
-    finest = block_size or COARSEST
-    for chunk in chunks:
-        data, side = _pack(chunk)
-        packed.append(data)
-        blocks.append(side)
-        counts.append(len(chunk.types))
-        types += map(_LETTERS.index, chunk.types)
-        has_motion += chunk.has_motion
-        finest = min(finest, chunk.block_size)
+    columns = [(*_pack(chunk), chunk.types, chunk.has_motion, chunk.block_size) for chunk in chunks]
+    packed, blocks, types, has_motion, block_sizes = zip(*columns, strict=True)
     arrays = {
-        "starts": np.cumsum([0, *counts]).astype("<i8"),
+        "starts": np.cumsum([0, *map(len, types)]).astype("<i8"),
         "offsets": np.cumsum([0, *map(len, packed)]).astype("<i8"),
         "blocks": np.array(blocks, np.uint8),
-        "types": np.array(types, np.uint8),
-        "has_motion": np.array(has_motion, np.uint8),
+        "types": np.array([_LETTERS.index(kind) for kind in chain(*types)], np.uint8),
+        "has_motion": np.array(list(chain(*has_motion)), np.uint8),
         "packed": np.frombuffer(b"".join(packed), np.uint8),
     }
-    facts = facts | (late or {}) | {"block_size": finest, "version": VERSION}
+    facts = facts | {"block_size": min(block_sizes)}
     with atomic_path(path) as temporary:
         # One metadata key: several would be written in an order that changes from process to process.
         save_file(arrays, temporary, {"motion": json.dumps(facts | {"check": _check(facts, arrays)}, sort_keys=True)})
 
 
-def _read(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and facts of a file that `_write` wrote, without copying; ValueError where anything is amiss."""
-    begin = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:begin])
-    facts = json.loads(header.pop("__metadata__")["motion"])
-    types = {"I64": "<i8", "U8": "u1"}
-    arrays = {}
-    for name, entry in header.items():
-        first, last = entry["data_offsets"]
-        arrays[name] = np.frombuffer(data[begin + first : begin + last], types[entry["dtype"]])
-        if arrays[name].nbytes != last - first or [len(arrays[name])] != entry["shape"]:
-            raise ValueError("cut off")
-    if facts.pop("check") != _check(facts, arrays):
-        raise ValueError("damaged")
+def _load(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and facts of a motion file, without copying."""
+    try:
+        data = Path(path).read_bytes()
+        begin = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:begin])
+        facts = json.loads(header.pop("__metadata__")["motion"])
+        types = {"I64": "<i8", "U8": "u1"}
+        arrays = {}
+        for name, entry in header.items():
+            first, last = entry["data_offsets"]
+            arrays[name] = np.frombuffer(data[begin + first : begin + last], types[entry["dtype"]])
+            if arrays[name].nbytes != last - first or [len(arrays[name])] != entry["shape"]:
+                raise ValueError("cut off")
+        if facts.pop("check") != _check(facts, arrays):
+            raise ValueError("damaged")
+        if set(facts) != {*_FACTS, "key"}:
+            raise ValueError("of another layout")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VideoError(path, f"no motion file ({error})", "extract it again") from error
     return arrays, facts
 
 

@@ -13,11 +13,11 @@ from moclip.datasets import facts
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.datasets.facts import facts_of, read_facts
 from moclip.datasets.verify import MISSING, UNLISTED, UNREADABLE, summary, verify
-from moclip.inputs.clips import MotionClips, content_path
+from moclip.inputs.clips import MotionClips
 from moclip.inputs.transforms import InputScale
 from moclip.io.files import sha256_file
 from moclip.video import encode
-from moclip.video.store import store_motion
+from moclip.video.store import content_path, store_motion
 
 
 def moving(count: int, step: int = 2) -> list[np.ndarray]:

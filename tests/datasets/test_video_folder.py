@@ -14,11 +14,11 @@ from moclip.datasets.base import VideoDataset, words
 from moclip.datasets.prepare import datasets_of
 from moclip.datasets.video_folder import EXTENSIONS, VideoFolder, VideoFolderError
 from moclip.errors import MoclipError
-from moclip.inputs.clips import MotionClips, content_path
+from moclip.inputs.clips import MotionClips
 from moclip.io.files import sha256_file
 from moclip.io.paths import data_dir
 from moclip.video import encode, probe
-from moclip.video.store import store_motion
+from moclip.video.store import content_path, store_motion
 
 Make = Callable[..., Path]
 

@@ -17,7 +17,6 @@ from moclip.encoders import load_encoder
 from moclip.encoders.base import Encoder, class_embeddings
 from moclip.engine import features
 from moclip.engine.features import appearance_features, class_features, extract_motion, seen_frames
-from moclip.inputs.clips import content_path
 from moclip.inputs.sampling import appearance_frames
 from moclip.io.artefacts import load_tensors
 from moclip.io.files import sha256_file
@@ -26,7 +25,7 @@ from moclip.io.parallel import ClipsError
 from moclip.training.motion import motion_features
 from moclip.video import frames as frames_module
 from moclip.video import load_motion, read_frames, read_motion
-from moclip.video.store import VERSION
+from moclip.video.store import content_path
 
 # --- motion ---------------------------------------------------------------------------------------------------------
 
@@ -138,10 +137,9 @@ def test_a_damaged_store_file_is_made_anew(photos, store, tmp_path):
     path = motion_path(tmp_path, photos.clips[0])
     path.parent.mkdir()
     good = motion_path(store, photos.clips[0]).read_bytes()
-    cut, turned, older = good[:-20], bytearray(good), good.replace(f'version\\": {VERSION}'.encode(), b'version\\": 1')
+    cut, turned = good[:-20], bytearray(good)
     turned[-30] ^= 1
-    assert older != good
-    for damaged in (b"half a file", b"", cut, bytes(turned), older):
+    for damaged in (b"half a file", b"", cut, bytes(turned)):
         path.write_bytes(damaged)
         extract_motion(photos.clips[:1], tmp_path, workers=1)
         assert path.read_bytes() == good

@@ -10,12 +10,12 @@ import torch
 
 from moclip.datasets.base import NO_MOTION, Clip
 from moclip.inputs import transforms
-from moclip.inputs.clips import EpochSampler, Geometry, MotionClips, content_path, training_loader
+from moclip.inputs.clips import EpochSampler, Geometry, MotionClips, training_loader
 from moclip.inputs.transforms import InputScale
 from moclip.io.files import sha256_file
 from moclip.io.parallel import ClipsError
 from moclip.video import Motion, encode, load_motion, save_motion
-from moclip.video.store import store_motion
+from moclip.video.store import content_path, store_motion
 
 ZERO = 128 / 255 - 0.5
 

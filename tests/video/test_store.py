@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from moclip.io.files import sha256_file
 from moclip.video import Motion, VideoError, encode, load_motion, read_motion, save_motion
-from moclip.video.store import is_stored, store_motion
+from moclip.video.store import content_path, is_stored, store_motion
 
 
 @pytest.fixture
@@ -114,8 +114,18 @@ def test_straight_to_disk_gives_the_same_bytes(golden, tmp_path, name):
     store_motion(golden / name, tmp_path / "1.safetensors")
     save_motion(read_motion(golden / name), tmp_path / "2.safetensors", sha256_file(golden / name))
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
-    assert is_stored(sha256_file(golden / name), tmp_path / "1.safetensors")
-    assert not is_stored(sha256_file(golden / "objs_ilace.m4v"), tmp_path / "1.safetensors")
+
+
+def test_what_is_stored(golden, tmp_path):
+    path, sha256 = content_path(tmp_path, "abcd"), sha256_file(golden / "pan_m4q5.mp4")
+    assert path == tmp_path / "ab" / "abcd.safetensors" and not is_stored(path, sha256)
+    store_motion(golden / "pan_m4q5.mp4", path)
+    assert is_stored(path, sha256) and not is_stored(path, sha256, "code 2") and not is_stored(path, "another")
+    store_motion(golden / "pan_m4q5.mp4", path, "code 2")
+    assert is_stored(path, sha256, "code 2") and not is_stored(path, sha256)
+    assert load_motion(path).source == sha256
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not is_stored(path, sha256, "code 2")
 
 
 def test_others_can_open_it(tmp_path, motion):
@@ -146,11 +156,11 @@ def test_flipped_bits_are_found(tmp_path, motion):
             load_motion(tmp_path / "m.safetensors")
 
 
-def test_another_version(tmp_path, motion, monkeypatch):
+def test_another_layout(tmp_path, motion, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("moclip.video.store.VERSION", 1)
+        patch.setattr("moclip.video.store._FACTS", ("scale", "block_size", "width", "height", "fps", "codec"))
         save_motion(motion, tmp_path / "m.safetensors", "")
-    with pytest.raises(VideoError, match="motion format.*extract it again"):
+    with pytest.raises(VideoError, match="another layout.*extract it again"):
         load_motion(tmp_path / "m.safetensors")
 
 

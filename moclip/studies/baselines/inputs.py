@@ -15,7 +15,6 @@ import numpy as np
 from moclip.config.sections import Config
 from moclip.datasets.base import Clip
 from moclip.errors import MoclipError
-from moclip.inputs.clips import content_path
 from moclip.inputs.sampling import centre_segments
 from moclip.inputs.transforms import InputScale
 from moclip.io.cache import add_rows, read_rows
@@ -24,6 +23,7 @@ from moclip.io.parallel import for_each_file
 from moclip.io.paths import cache_dir
 from moclip.video import load_motion, read_frames, read_residual
 from moclip.video.fields import quantise
+from moclip.video.store import content_path
 
 VERSION = 1  # raised when the same settings would give other inputs
 STACK = 10  # fields in a stack
