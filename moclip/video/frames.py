@@ -8,7 +8,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from moclip.video.errors import VideoError
-from moclip.video.probe import decode_all, open_video
+from moclip.video.probe import open_video
 
 
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -58,24 +58,14 @@ def decode_pictures(path: Path | str, indices: Iterable[int], upright: bool = Fa
         As `read_frames`, or a kind of picture that FFmpeg cannot convert.
     """
     wanted = set(indices)
-    pictures: dict[int, np.ndarray] = {}
-    count = 0
-    with open_video(path) as (container, stream):
-        for frame in decode_all(container, stream, path):
-            if count in wanted:
-                picture = _to_picture(frame, path)
-                # phones film sideways and say so
-                pictures[count] = np.rot90(picture, frame.rotation // 90) if upright else picture
-            count += 1
-            if count > max(wanted):
-                break
-    if count <= max(wanted):
-        raise VideoError(path, f"has {count} frames, so that frame {max(wanted)} is not there")
-    return pictures
+    with open_video(path) as video:
+        frames = enumerate(video.frames(until=max(wanted)))
+        return {number: _to_picture(frame, path, upright) for number, frame in frames if number in wanted}
 
 
-def _to_picture(frame: av.VideoFrame, path: Path | str) -> np.ndarray:
+def _to_picture(frame: av.VideoFrame, path: Path | str, upright: bool) -> np.ndarray:
     try:
-        return frame.reformat(format="rgb24", interpolation=Interpolation.BICUBIC).to_ndarray()
+        picture = frame.reformat(format="rgb24", interpolation=Interpolation.BICUBIC).to_ndarray()
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(path, f"its {frame.format.name} pictures cannot be converted ({error})") from error
+    return np.rot90(picture, frame.rotation // 90) if upright else picture  # phones film sideways and say so

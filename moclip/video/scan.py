@@ -1,4 +1,4 @@
-"""Motion vectors from the bitstream: one decoding pass, a piece at a time."""
+"""Motion vectors from the bitstream: one decoding pass, chunk by chunk."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,20 +10,19 @@ import numpy as np
 from av.sidedata.motionvectors import MotionVectors
 from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import PictureType
-from av.video.stream import VideoStream
 
-from moclip.video.blocks import Chunk, Gridder, refine
+from moclip.video.blocks import Chunk, Gridder, grid_shape, refine
 from moclip.video.errors import VideoError
 from moclip.video.layout import CHUNK, COARSEST, VECTOR
 from moclip.video.motion import Motion
-from moclip.video.probe import MOTION_CODECS, TRANSCODE_ADVICE, decode_all, frame_rate, open_video
+from moclip.video.probe import MOTION_CODECS, TRANSCODE_ADVICE, OpenVideo, open_video
 
-SLACK = 512  # most frames by which grids grow at a time; the system moves large blocks without copying them
+SLACK = 512  # grids grow by at most this many frames at a time; the system moves large blocks without copying them
 _NO_FRAME = av.VideoFrame()
 # All others (P, SP, MPEG-4's S) predict from the past.
 _TYPES = {PictureType[name].value: kind for name, kind in {"I": "I", "SI": "I", "B": "B", "BI": "B"}.items()}
 # Steps that the picture needs and the vectors do not. lowres=3 would save another tenth of the time, but it also turns
-# off the decoder's error concealment, and with it the mark on damaged frames by which `decode_all` knows them.
+# off the decoder's error concealment, and with it the mark on damaged frames by which `OpenVideo.frames` knows them.
 _MOTION_ONLY = {"flags2": "+export_mvs", "skip_idct": "all", "skip_loop_filter": "all"}
 
 
@@ -49,7 +48,7 @@ def read_motion(path: Path | str, until: int | None = None) -> Motion:
 
 def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:
     height, width, block_size = facts["height"], facts["width"], COARSEST
-    shape = (2 * CHUNK, -(-height // block_size), -(-width // block_size))
+    shape = (2 * CHUNK, *grid_shape(height, width, block_size))
     grid, mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
     types: list[str] = []
     has_motion: list[bool] = []
@@ -67,7 +66,7 @@ def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:
 
 
 def _append(array: np.ndarray, count: int, part: np.ndarray) -> None:
-    """Put ``part`` behind the first ``count`` rows, in place: memory grows where it lies, no second copy is made."""
+    """Put ``part`` behind the first ``count`` rows. The array grows in place; no second copy is made."""
     end = count + len(part)
     if end > len(array):
         more = min(len(array), SLACK)  # what is added is also written: with zeros
@@ -77,60 +76,49 @@ def _append(array: np.ndarray, count: int, part: np.ndarray) -> None:
 
 @contextmanager
 def open_motion(path: Path | str, until: int | None = None) -> Iterator[tuple[dict[str, Any], Iterator[Chunk]]]:
-    """Read a video's motion piece by piece, in constant memory.
+    """Read a video's motion chunk by chunk, in constant memory.
 
     Yields
     ------
     facts : dict
         ``width``, ``height``, ``codec``, ``container`` of a `Motion`; ``scale`` and ``fps`` once the chunks are read.
     chunks : iterator of Chunk
-        A new one at every I-frame, and after 32 frames. Cells may get finer on the way, never coarser.
+        A new one at every I-frame, and after 32 frames. The block size may become smaller on the way, never larger.
 
     Raises
     ------
     VideoError
         As `read_motion`.
     """
-    with open_video(path) as (container, stream):
-        context = stream.codec_context
-        codec = context.codec.canonical_name
-        if codec not in MOTION_CODECS:
-            raise VideoError(path, f"FFmpeg exports no motion vectors from {codec}", TRANSCODE_ADVICE)
+    with open_video(path) as video:
+        context = video.stream.codec_context
+        if video.codec not in MOTION_CODECS:
+            raise VideoError(path, f"FFmpeg exports no motion vectors from {video.codec}", TRANSCODE_ADVICE)
         context.options |= _MOTION_ONLY
-        size = {"width": context.width, "height": context.height}
-        facts: dict[str, Any] = {**size, "fps": 0.0, "scale": 1, "codec": codec, "container": container.format.name}
-        yield facts, _chunks(decode_all(container, stream, path, last_too=True), facts, path, until, stream)
+        facts: dict[str, Any] = {"width": context.width, "height": context.height, "codec": video.codec}
+        facts["container"] = video.container.format.name
+        yield facts, _chunks(video, facts, until)
 
 
-def _chunks(
-    frames: Iterable[av.VideoFrame], facts: dict[str, Any], path: Path | str, until: int | None, stream: VideoStream
-) -> Iterator[Chunk]:
+def _chunks(video: OpenVideo, facts: dict[str, Any], until: int | None) -> Iterator[Chunk]:
     width, height = facts["width"], facts["height"]
     # FFmpeg keeps no vectors of MPEG-4's B-frames and lists zeros in their place.
-    without, snow = "IB" if facts["codec"] == "mpeg4" else "I", facts["codec"] == "snow"
+    without = "IB" if video.codec == "mpeg4" else "I"
     gridder = Gridder(width, height)
     stamps: list[int] = []
-    count = 0
-    for frame in frames:
+    for number, frame in enumerate(video.frames(until, last_too=True)):
         if frame.width != width or frame.height != height:
-            raise VideoError(path, f"changes its size in frame {count}", TRANSCODE_ADVICE)
+            raise VideoError(video.path, f"changes its size in frame {number}", TRANSCODE_ADVICE)
         kind = _TYPES.get(frame.pict_type, "P")
         if (kind == "I" or gridder.full()) and (chunk := gridder.take()):
             yield chunk
         try:
-            gridder.add(kind, None if kind in without else _vectors(frame, snow))
+            gridder.add(kind, None if kind in without else _vectors(frame, video.codec == "snow"))
         except ValueError as error:
-            raise VideoError(path, f"frame {count}: {error}", TRANSCODE_ADVICE) from error
-        count += 1
+            raise VideoError(video.path, f"frame {number}: {error}", TRANSCODE_ADVICE) from error
         if frame.pts is not None:
             stamps.append(frame.pts)
-        if until is not None and count > until:
-            break
-    if until is not None and count <= until:
-        raise VideoError(path, f"has {count} frames, so that frame {until} is not there")
-    if not count:
-        raise VideoError(path, "no frames in it")
-    facts |= {"scale": gridder.scale or 1, "fps": float(frame_rate(stream, stamps) or 0)}
+    facts |= {"scale": gridder.scale or 1, "fps": video.frame_rate(stamps)}
     if chunk := gridder.take():
         yield chunk
 

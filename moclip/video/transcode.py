@@ -19,11 +19,11 @@ from av.video.stream import VideoStream
 
 from moclip.io.files import atomic_path
 from moclip.video.errors import VideoError
-from moclip.video.probe import decode_all, frame_rate, open_video
+from moclip.video.probe import open_video
 
-SECOND = 25  # frames, about
-QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: units of its rate control a quantiser step
-QUALITY = {"mpeg4": 5, "libx264": 23}
+SECOND = 25  # about as many frames
+QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: units of its rate control per quantiser step
+QUALITY = {"mpeg4": (5, 1, 31), "libx264": (23, 0, 51)}  # default, best, worst
 # What ffmpeg does of itself with a phone's rotation tag (degrees counter-clockwise).
 _UPRIGHT = {-90: [("transpose", "clock")], 90: [("transpose", "cclock")]}
 _UPRIGHT |= {180: [("hflip", ""), ("vflip", "")], -180: [("hflip", ""), ("vflip", "")]}
@@ -50,7 +50,7 @@ def encode(
         ``.mp4`` and ``.avi`` are containers, ``.m4v`` is the raw MPEG-4 elementary stream (codec ``mpeg4`` only).
         Written to a temporary name and renamed.
     fps : float
-        Frames a second.
+        Frames per second.
     codec : {"mpeg4", "libx264"}
         MPEG-4 part 2 (vectors of 16x16 blocks, half a pixel fine) or H.264 (blocks down to 4x4, a quarter).
     gop : int
@@ -66,14 +66,11 @@ def encode(
         No frames, frames of the wrong shape, type or an odd size, an unknown codec or suffix, quality or b_frames out
         of range.
     """
-    if codec not in QUALITY:
-        raise ValueError(f"codec {codec!r} is not one of {', '.join(QUALITY)}")
     path = Path(path)
-    container = _container(path, codec)
+    options = _options(codec, gop, quality) | {"bf": str(b_frames)}
     if not 0 <= b_frames <= 16:
         raise ValueError(f"b_frames {b_frames} must lie in 0..16")
-    options = _options(codec, gop, QUALITY[codec] if quality is None else quality) | {"bf": str(b_frames)}
-    _write(_to_yuv(frames), path, container, codec, _rational(fps), options)
+    _write(_to_yuv(frames), path, _container(path, codec), codec, fps, options)
 
 
 def transcode(
@@ -114,37 +111,37 @@ def transcode(
     VideoError
         The source is missing, is no video, or breaks off; the result cannot be written.
     """
-    if codec not in QUALITY:
-        raise ValueError(f"codec {codec!r} is not one of {', '.join(QUALITY)}")
     dst = Path(dst)
     if codec == "mpeg4":
-        target, options = "m4v", _options(codec, gop, 1 if quality is None else quality) | {"qmin": "2"}
+        container, options = "m4v", _options(codec, gop, 1 if quality is None else quality) | {"qmin": "2"}
     else:
-        target, options = _container(dst, codec), _options(codec, gop, QUALITY[codec] if quality is None else quality)
+        options, container = _options(codec, gop, quality), _container(dst, codec)
         if width % 2 or height % 2:
             raise ValueError(f"libx264 takes even sizes only, not {width}x{height}")
-    with open_video(src) as (container, stream):
-        decoded = decode_all(container, stream, src)
-        first = list(islice(decoded, SECOND))  # a raw stream tells its rate by the time stamps of its frames alone
-        rate = float(frame_rate(stream, [frame.pts for frame in first if frame.pts is not None]) or 0)
-        frames = _scaled(chain(first, decoded), width, height)
-        # Damaged headers say anything: 25, as ffmpeg takes for raw streams.
-        _write(frames, dst, target, codec, _rational(rate if 0.001 <= rate <= 65535 else 25), options, source=src)
+    with open_video(src) as video:
+        decoded = video.frames()
+        first = list(islice(decoded, SECOND))  # the rate of a raw stream is known from the time stamps of its frames
+        rate = video.frame_rate([frame.pts for frame in first if frame.pts is not None])
+        # A damaged header may say anything. 25 is what ffmpeg takes for raw streams.
+        fps = rate if 0.001 <= rate <= 65535 else 25.0
+        _write(_scaled(chain(first, decoded), width, height), dst, container, codec, fps, options)
 
 
 def _container(path: Path, codec: str) -> str:
-    """FFmpeg's name of the container that a suffix stands for."""
+    """FFmpeg's name for the container of a suffix."""
     container = CONTAINERS.get(path.suffix.lower())
     if container is None or (container == "m4v" and codec != "mpeg4"):
         raise ValueError(f"{path.name}: cannot write {codec} there; use .mp4 or .avi, or .m4v with mpeg4")
     return container
 
 
-def _options(codec: str, gop: int, quality: int) -> dict[str, str]:
-    highest = 31 if codec == "mpeg4" else 51
-    lowest = 1 if codec == "mpeg4" else 0
-    if not lowest <= quality <= highest:
-        raise ValueError(f"quality {quality} of {codec} must lie in {lowest}..{highest}")
+def _options(codec: str, gop: int, quality: int | None) -> dict[str, str]:
+    if codec not in QUALITY:
+        raise ValueError(f"codec {codec!r} is not one of {', '.join(QUALITY)}")
+    default, best, worst = QUALITY[codec]
+    quality = default if quality is None else quality
+    if not best <= quality <= worst:
+        raise ValueError(f"quality {quality} of {codec} must lie in {best}..{worst}")
     if gop < 1:
         raise ValueError(f"gop must be at least 1, not {gop}")
     common = {"g": str(gop), "bf": "0", "flags": "+bitexact"}
@@ -176,7 +173,7 @@ def _to_yuv(frames: Iterable[np.ndarray]) -> Iterator[av.VideoFrame]:
 
 
 def _scaled(frames: Iterable[av.VideoFrame], width: int, height: int) -> Iterator[av.VideoFrame]:
-    """Frames through ffmpeg's own filters; the graph is made anew where the input changes."""
+    """Frames through ffmpeg's own filters; a new graph is built where the input changes."""
     graph: av.filter.Graph | None = None
     described = ""
     for frame in frames:
@@ -201,15 +198,10 @@ def _scaled(frames: Iterable[av.VideoFrame], width: int, height: int) -> Iterato
 
 
 def _write(
-    frames: Iterable[av.VideoFrame],
-    path: Path,
-    container: str,
-    codec: str,
-    rate: Fraction,
-    options: dict[str, str],
-    source: Path | str | None = None,
+    frames: Iterable[av.VideoFrame], path: Path, container: str, codec: str, fps: float, options: dict[str, str]
 ) -> None:
-    """Encode and mux YUV frames; ``source`` is the file to name when there are none."""
+    """Encode and mux YUV frames."""
+    rate = _rational(fps)
     try:
         # "file:", since FFmpeg would take a name with a colon for a protocol
         with (
@@ -226,7 +218,7 @@ def _write(
                 frame.pict_type = PictureType.NONE  # a decoded frame brings its old type, which would be forced
                 out.mux(stream.encode(frame))
             if stream is None:
-                raise VideoError(source, "no frames in it") if source else ValueError(f"no frames to write to {path}")
+                raise ValueError(f"no frames to write to {path}")
             out.mux(stream.encode())
     except av.FFmpegError as error:
         raise VideoError(path, f"cannot be written ({error.strerror})") from error
