@@ -1,7 +1,7 @@
 """Compiled loops over vectors and fields.
 
-numba takes most of a second to load, so that this module is imported where the first kernel is needed, not before. The
-compiled code is kept beside this file (in the user's cache where that folder is read-only).
+numba takes most of a second to load. Import this module only where a kernel is called. The compiled code is kept beside
+this file, or in the user's cache where that folder is read-only.
 """
 
 from typing import Any
@@ -11,12 +11,12 @@ import numpy as np
 
 from moclip.video.layout import FUTURE, INTER, INTRA
 
-COARSEST, FINEST = 4, 2  # log2 of a cell's side: 16 and 4 pixels
+COARSEST, FINEST = 4, 2  # log2 of the block size: 16 and 4 pixels
 
 
 @numba.njit(cache=True, nogil=True)
 def _cells(vector: Any, shape: tuple[int, int], shift: int) -> Any:
-    """Rows and columns of the cells that a block covers, inside the grid; unsigned, which saves checks."""
+    """First and last + 1 of the grid rows and columns that a coded block covers. Unsigned: numba then omits checks."""
     x, y = vector.dst_x - (vector.w >> 1), vector.dst_y - (vector.h >> 1)
     top, left = max(y >> shift, 0), max(x >> shift, 0)
     bottom, right = min((y + vector.h) >> shift, shape[0]), min((x + vector.w) >> shift, shape[1])
@@ -24,65 +24,65 @@ def _cells(vector: Any, shape: tuple[int, int], shift: int) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, side: int) -> tuple[int, int, int]:
-    """One frame's list of vectors as a grid.
+def grid_vectors(vectors: np.ndarray, grid: np.ndarray, mask: np.ndarray, block_size: int) -> tuple[int, int, int]:
+    """Write one frame's list of vectors to a grid.
 
     Parameters
     ----------
-    vectors : structured array (N,), `moclip.video.blocks.VECTOR`
+    vectors : structured array (N,), `moclip.video.layout.VECTOR`
     grid : int16 (gh, gw, 2), written
     mask : uint8 (gh, gw), written
-    side : int
-        Of a cell, pixels.
+    block_size : int
+        Side of a grid cell in pixels.
 
     Returns
     -------
     past : int
-        Number of vectors that point into the past. Without any, all of the grid is intra.
-    side : int
-        Of the largest cell, 16 to 4 pixels, that fits the corners of all blocks. Where it is smaller than the ``side``
-        that was given, what was written is of no use.
+        Number of vectors that point into the past. Without any, the whole grid is intra.
+    largest : int
+        The largest block size, 16 to 4 pixels, that fits the corners of all coded blocks. If it is smaller than
+        ``block_size``, the grid cannot hold the vectors and must be written again at this size.
     scale : int
-        Units a pixel of the past vectors; -1 where they differ.
+        Units per pixel of the vectors into the past; -1 where they differ.
     """
     grid[:] = 0
     mask[:] = INTRA
     shift, rows, columns, one = FINEST, np.uint64(mask.shape[0]), np.uint64(mask.shape[1]), np.uint64(1)
-    while 1 << shift < side:
+    while 1 << shift < block_size:
         shift += 1
     past, corners, scales, common = 0, 0, 0, -1
     for vector in vectors:
         x, y = vector.dst_x - (vector.w >> 1), vector.dst_y - (vector.h >> 1)
         corners |= x | y | vector.w | vector.h
-        if vector.source < 0:
-            past += 1
-            scales |= vector.motion_scale  # bits of any
-            common &= vector.motion_scale  # bits of all
-            # Destination minus source. A damaged stream may hold anything.
-            vx = min(max(-np.int64(vector.motion_x), -32767), 32767)
-            vy = min(max(-np.int64(vector.motion_y), -32767), 32767)
-            # Most blocks are one cell or two by two, and these take half the time. Unsigned: less than 0 is very large.
-            row, column = np.uint64(y >> shift), np.uint64(x >> shift)
-            if vector.w == side and vector.h == side and row < rows and column < columns:
-                mask[row, column], grid[row, column, 0], grid[row, column, 1] = INTER, vx, vy
-                continue
-            whole = row < rows and column < columns and row + one < rows and column + one < columns
-            if vector.w == 2 * side and vector.h == 2 * side and whole:
-                for r, c in ((row, column), (row, column + one), (row + one, column), (row + one, column + one)):
-                    mask[r, c], grid[r, c, 0], grid[r, c, 1] = INTER, vx, vy
-                continue
+        if vector.source >= 0:
             top, bottom, left, right = _cells(vector, mask.shape, shift)
             for i in range(top, bottom):
                 for j in range(left, right):
-                    mask[i, j], grid[i, j, 0], grid[i, j, 1] = INTER, vx, vy
-    if 0 < past < len(vectors):
-        for vector in vectors:
-            if vector.source >= 0:
-                top, bottom, left, right = _cells(vector, mask.shape, shift)
-                for i in range(top, bottom):
-                    for j in range(left, right):
-                        if mask[i, j] == INTRA:  # the past has precedence, wherever it is listed
-                            mask[i, j] = FUTURE
+                    if mask[i, j] == INTRA:  # a vector into the past has precedence, wherever it is listed
+                        mask[i, j] = FUTURE
+            continue
+        past += 1
+        scales |= vector.motion_scale  # bits set in any of them
+        common &= vector.motion_scale  # bits set in all of them
+        # Destination minus source. A damaged stream may hold anything.
+        vx = min(max(-np.int64(vector.motion_x), -32767), 32767)
+        vy = min(max(-np.int64(vector.motion_y), -32767), 32767)
+        # Most blocks cover one cell or two by two; this takes half the time. Unsigned: a negative row is very large.
+        row, column = np.uint64(y >> shift), np.uint64(x >> shift)
+        if vector.w == block_size and vector.h == block_size and row < rows and column < columns:
+            mask[row, column], grid[row, column, 0], grid[row, column, 1] = INTER, vx, vy
+            continue
+        whole = row < rows and column < columns and row + one < rows and column + one < columns
+        if vector.w == 2 * block_size and vector.h == 2 * block_size and whole:
+            for r, c in ((row, column), (row, column + one), (row + one, column), (row + one, column + one)):
+                mask[r, c], grid[r, c, 0], grid[r, c, 1] = INTER, vx, vy
+            continue
+        top, bottom, left, right = _cells(vector, mask.shape, shift)
+        for i in range(top, bottom):
+            for j in range(left, right):
+                mask[i, j], grid[i, j, 0], grid[i, j, 1] = INTER, vx, vy
+    if not past:
+        mask[:] = INTRA
     needed = FINEST
     while needed < COARSEST and not corners >> needed & 1:
         needed += 1
@@ -98,18 +98,18 @@ def unfold(
     grid: np.ndarray,
     places: np.ndarray,
 ) -> None:
-    """Some frames of a packed chunk on the cells of its clip; see `moclip.video.store._pack`.
+    """Unpack some frames of a chunk onto the grid of their clip; see `moclip.video.store._pack`.
 
     Parameters
     ----------
     planes : uint8 (5 * n * rows * columns,)
         Low bytes of all x, of all y, high bytes of all x, of all y, masks.
     shape : (n, rows, columns)
-        Of the chunk.
+        Shape of the chunk's grids.
     frames : int64 (K,)
-        Frames of the chunk.
+        Frames, counted from the start of the chunk.
     shift : int
-        log2 of how many cells of the clip lie side by side in one of the chunk.
+        log2 of the chunk's block size divided by the clip's.
     grid : int16 (S, gh, gw, 2), written at ``places``
     places : int64 (K,)
     """
@@ -129,8 +129,8 @@ def unfold(
 def paste(
     to: np.ndarray, start: int, source: np.ndarray, begin: int, rows: int, columns: int, width: int, gain: int
 ) -> None:
-    """``to = source + gain`` on a rectangle of flat pictures of ``width``; ``start`` and ``begin`` are its corners."""
-    # Unsigned: no check for negative indices, so that the loop becomes vectors.
+    """``to = source + gain`` on a rectangle of flattened pictures, with its corner at ``start`` and ``begin``."""
+    # Unsigned: without checks for negative indices the compiler vectorises the loop.
     target, origin, step = np.uint64(start), np.uint64(begin), np.uint64(width)
     for _ in range(rows):
         for n in range(np.uint64(columns)):
@@ -141,32 +141,33 @@ def paste(
 
 @numba.njit(cache=True, nogil=True)
 def advance(state: np.ndarray, now: int, moved: np.ndarray, grids: np.ndarray, size: tuple[int, int, int, int]) -> int:
-    """Carry displacements on through some frames: D_k(p) = D_{k-1}(p - step) + v, where p - step lies in the image.
+    """Accumulate displacements over some frames: D_k(p) = D_{k-1}(p - step) + v, where p - step lies in the image.
 
-    A pixel's two sums lie side by side and are added to as one number, so that the rows of a block are copied like
-    memory. They are unsigned and counted from the middle of their range: nothing is carried from x to y. Cells that
-    stand still cost nothing.
+    The sums of x and y of a pixel are the two halves of one number, so one addition serves both and rows of a block
+    are copied like memory. The halves are unsigned and start from the middle of their range, so nothing carries over
+    from x to y. Blocks without motion cost nothing.
 
     Parameters
     ----------
     state : uint32 or uint64 (2, height * width)
-        Displacements before, in ``state[now]``: x in the lower half of the bits, y in the upper one. The other one is
-        where the next frame is written.
+        ``state[now]`` holds the displacements before, x in the lower half of the bits and y in the upper half. The
+        next frame is written to the other one.
     now : int
         0 or 1.
     moved : uint8 (gh, gw)
-        Cells where the two states may differ.
+        Blocks where the two states may differ.
     grids : int16 (K, gh, gw, 2)
         Vectors in order of time.
-    size : height, width (pixels), side of a cell, log2 of the units a pixel
+    size : (height, width, block_size, log2 of the units per pixel)
+        The first three in pixels.
 
     Returns
     -------
     int
-        Where the result lies: the new ``now``.
+        The new ``now``: which state holds the result.
     """
     half = 4 * state.itemsize
-    height, width, side, bits = size
+    height, width, block_size, bits = size
     half_pixel = 1 << bits >> 1
     vectors = grids.view(np.int32).reshape(grids.shape[:3])  # x and y at once
     columns, one = np.uint64(grids.shape[2]), np.uint64(1)
@@ -175,9 +176,9 @@ def advance(state: np.ndarray, now: int, moved: np.ndarray, grids: np.ndarray, s
         now = 1 - now
         for i in range(grids.shape[1]):
             row, lags = vectors[k, i], moved[i]
-            top, bottom = i * side, min(i * side + side, height)
+            top, bottom = i * block_size, min(i * block_size + block_size, height)
             j = np.uint64(0)
-            while j < columns:  # a run of cells that do the same
+            while j < columns:  # a run of blocks with the same vector
                 start, vector, lag = j, row[j], lags[j]
                 if vector:
                     while j < columns and row[j] == vector:
@@ -189,7 +190,7 @@ def advance(state: np.ndarray, now: int, moved: np.ndarray, grids: np.ndarray, s
                         j += one
                     if not lag:
                         continue
-                left, right = int(start) * side, min(int(j) * side, width)
+                left, right = int(start) * block_size, min(int(j) * block_size, width)
                 vx, vy = int(grids[k, i, start, 0]), int(grids[k, i, start, 1])
                 dx, dy = (vx + half_pixel) >> bits, (vy + half_pixel) >> bits  # the nearest pixel, halves upward
                 # The part whose source lies in the image.
@@ -207,9 +208,10 @@ def advance(state: np.ndarray, now: int, moved: np.ndarray, grids: np.ndarray, s
 
 @numba.njit(cache=True, nogil=True)
 def quantise(units: np.ndarray, out: np.ndarray, limit: int, multiplier: int) -> None:
-    """8 bit by small integers: half as long as by float32. See `moclip.video.fields.by_integers`.
+    """Scale to 8 bits with 16-bit integers, twice as fast as with float32. See `moclip.video.fields.by_integers`.
 
-    Every step is cut back to 16 bits, which numba would widen to 64: so many pixels fit into one instruction.
+    Every intermediate value is cast back to 16 bits, because numba widens it to 64 and then fewer pixels fit into one
+    instruction.
     """
     zero, most, m = np.uint16(1 << 15), np.uint16(limit), np.uint16(multiplier)
     middle, shift = np.uint16(128), np.uint16(8)
@@ -235,9 +237,9 @@ def accumulate(
 ) -> None:
     """The loop of `moclip.video.fields.accumulate`.
 
-    ``sums`` (2, N, 2) and ``pairs`` (2, N) are the same memory: the state of `advance`. Of 8 bit, v * ``factor`` is
-    cut toward zero, moved by 128 and limited to 0..255, by `quantise` where ``integers``, its limit and multiplier, are
-    not 0.
+    ``sums`` (2, N, 2) and ``pairs`` (2, N) are the same memory: the state of `advance`. ``segments`` has rows of
+    (place in ``out``, restart from zero or continue, number of grids). For 8 bits, v * ``factor`` is truncated toward
+    zero, plus 128, limited to 0..255; by `quantise` if ``integers``, its limit and multiplier, are not 0.
     """
     zero = 1 << 8 * sums.itemsize - 1
     states = sums.reshape(-1)
@@ -246,18 +248,17 @@ def accumulate(
     now = at = 0
     for place, restart, frames in segments:
         if restart:
-            for n in range(states.size):
-                states[n] = zero
+            states[:] = zero
             moved[:] = 0
         now = advance(pairs, now, moved, grids[at : at + frames], size)
         at += frames
-        here, there = sums[now].reshape(-1), out[place]
+        result, target = sums[now].reshape(-1), out[place]
         if multiplier:
-            quantise(here, there, limit, multiplier)
+            quantise(result, target, limit, multiplier)
             continue
-        for n in range(len(there)):
-            units = np.int32(np.int64(here[n]) - zero)
+        for n in range(len(target)):
+            units = np.int32(np.int64(result[n]) - zero)
             if out.itemsize == 1:
-                there[n] = np.int32(min(max(np.float32(units) * factor, low), high)) + 128
+                target[n] = np.int32(min(max(np.float32(units) * factor, low), high)) + 128
             else:
-                there[n] = units
+                target[n] = units

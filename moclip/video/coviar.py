@@ -10,15 +10,12 @@ The loader differs from `Motion` in these points:
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from moclip.video.fields import accumulate
 from moclip.video.motion import FIELDS, Motion
 from moclip.video.probe import TRANSCODE_ADVICE
-from moclip.video.residual import subtract_references
-from moclip.video.scan import read_motion
 
 GOP = 12
 
@@ -44,8 +41,7 @@ class CoviarMotion:
 
     def __init__(self, motion: Motion, gop: int = GOP) -> None:
         if (motion.codec, motion.container) != ("mpeg4", "m4v"):
-            found = f"{motion.codec} in {motion.container}"
-            raise ValueError(f"CoViAR reads raw MPEG-4 part 2 streams only, not {found}; {TRANSCODE_ADVICE}")
+            raise ValueError(f"CoViAR reads raw MPEG-4, not {motion.codec} in {motion.container}; {TRANSCODE_ADVICE}")
         if "B" in motion.types:
             raise ValueError(f"has B-frames, which CoViAR cannot read; {TRANSCODE_ADVICE}")
         self.motion, self.gop = motion, gop
@@ -86,7 +82,7 @@ class CoviarMotion:
         """
         if field not in FIELDS:
             raise ValueError(f"field must be 'accumulated' or 'raw', not {field!r}")
-        located = [self.locate(int(t)) for t in frames]
+        located = [self.locate(t) for t in frames]
         # The vectors of an I-frame are zeros.
         stretches = [(frame if field == "raw" else start + 1, frame + 1) for start, frame in located]
         out = np.empty((len(located), self.motion.height, self.motion.width, 2), np.int32)
@@ -110,41 +106,3 @@ class CoviarMotion:
 
     def _whole_pixels(self, frames: list[int]) -> np.ndarray:
         return np.trunc(self.motion.grids(frames) / self.motion.scale).astype(np.int16)
-
-
-def read_residual(
-    path: Path | str, indices: Sequence[int] | np.ndarray, accumulated: bool = True, gop: int = GOP
-) -> np.ndarray:
-    """What CoViAR's loader returns as residuals; see `moclip.video.residual.read_residual`.
-
-    On six of its frames, 340 pixels wide, this is equal in every pixel up to column 335. CoViAR's last four columns
-    (width modulo 8) are memory that its scaler never wrote, and so is all that is read from there. This noise is not
-    reproduced.
-
-    Parameters
-    ----------
-    path : path-like
-    indices : sequence of int
-        Frames as `CoviarMotion` counts them.
-    accumulated : bool
-        The reference is the I-frame of the GOP (True) or the frame before (False).
-    gop : int
-        See `CoviarMotion`.
-
-    Returns
-    -------
-    int32 (K, H, W, 3)
-        -255..255, BGR. Zeros where `CoviarMotion` gives zeros.
-
-    Raises
-    ------
-    ValueError, IndexError
-        As `CoviarMotion`.
-    VideoError
-        As `read_motion`.
-    """
-    motion = CoviarMotion(read_motion(path), gop)
-    located = [motion.locate(int(t)) for t in indices]
-    pairs = [(frame, start if accumulated or frame == start else frame - 1) for start, frame in located]
-    fields = motion.fields(indices, "accumulated" if accumulated else "raw")
-    return subtract_references(path, pairs, fields)[..., ::-1]

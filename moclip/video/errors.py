@@ -6,7 +6,7 @@ from moclip.errors import MoclipError
 
 
 class VideoError(MoclipError):
-    """A video that cannot be read or written, or that holds no motion for us.
+    """A video that cannot be read or written, or from which no motion can be read.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""How vectors lie in memory, FFmpeg's and ours."""
+"""The layout of motion vectors in memory: FFmpeg's list and our grid."""
 
 import numpy as np
 
 FUTURE, INTER, INTRA = 0, 1, 2  # values of `Motion.mask`
-COARSEST = 16  # pixels, the largest side of a cell; FFmpeg lists no block smaller than 8 but for H.264, down to 4
+COARSEST = 16  # the largest block size, in pixels; FFmpeg lists blocks down to 8, and for H.264 down to 4
 CHUNK = 32  # frames; a chunk also ends before every I-frame
 
 VECTOR = np.dtype(
@@ -22,4 +22,4 @@ VECTOR = np.dtype(
     ],
     align=True,
 )
-"""FFmpeg's AVMotionVector, as it lies in memory."""
+"""FFmpeg's AVMotionVector."""

@@ -137,14 +137,14 @@ class Motion:
         if bound is not None and not bound > 0:
             raise ValueError(f"bound must be more than 0 pixels, not {bound}")
         indices = self._indices(frames)
+        out = np.empty((len(indices), self.height, self.width, 2), np.float32 if bound is None else np.uint8)
         if field == "raw":
             vectors = self.grids(indices) / np.float32(self.scale)  # (S, gh, gw, 2)
-            if bound is not None:
-                vectors = quantise(vectors, bound)
-            return np.ascontiguousarray(refine(vectors, self.block_size, 1, self.height, self.width))
+            for place, grid in enumerate(vectors if bound is None else quantise(vectors, bound)):  # one by one: faster
+                out[place] = refine(grid[None], self.block_size, 1, self.height, self.width)[0]
+            return out
         self._check_order()
         stretches = list(zip((self.last_i_frames[indices] + 1).tolist(), (indices + 1).tolist(), strict=True))
-        out = np.empty((len(indices), self.height, self.width, 2), np.float32 if bound is None else np.uint8)
         accumulate(self.grids, stretches, out, self.block_size, self.scale, bound)
         return out
 
@@ -170,6 +170,17 @@ class Motion:
         first = self.last_i_frames[self._indices([t])[0]] + 1
         return first + np.flatnonzero(self.has_motion[first : t + 1])
 
+    def locate(self, t: int) -> tuple[int, int]:
+        """The frame from which ``accumulated(t)`` starts (the last I-frame, or the first of all frames), and ``t``.
+
+        Raises
+        ------
+        IndexError, ValueError
+            As for `accumulated`.
+        """
+        self._check_order()
+        return max(int(self.last_i_frames[self._indices([t])[0]]), 0), int(t)
+
     @cached_property
     def last_i_frames(self) -> np.ndarray:
         """For each frame, the last I-frame up to it, or -1: int64 (T,)."""
@@ -184,7 +195,4 @@ class Motion:
 
     def _check_order(self) -> None:
         if "B" in self.types:
-            raise ValueError(
-                "vectors cannot be accumulated over B-frames, which do not say which frame they point into; "
-                f"{TRANSCODE_ADVICE}"
-            )
+            raise ValueError(f"B-frames do not say which frame their vectors point to; {TRANSCODE_ADVICE}")

@@ -1,6 +1,5 @@
 """Open a video, and report what is in it without decoding it."""
 
-import stat
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -122,8 +121,7 @@ class OpenVideo:
                 count += packet.size > 0
                 yield packet
         if count < self.stream.frames:
-            announced = self.stream.frames
-            raise VideoError(self.path, f"breaks off: its header announces {announced} frames, {count} are there")
+            raise VideoError(self.path, f"breaks off: {count} of the {self.stream.frames} announced frames are there")
 
     def frames(self, until: int | None = None, last_too: bool = False) -> Iterator[av.VideoFrame]:
         """Decode every frame, in presentation order.
@@ -240,10 +238,9 @@ def _container(path: Path) -> str | None:
     frames.
     """
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
+        if path.is_dir():
             raise VideoError(path, "a directory, not a video")
-        if not status.st_size:  # also a pipe, which would never end
+        if not path.stat().st_size:  # also a pipe, which would never end
             raise VideoError(path, "the file is empty")
         with path.open("rb", buffering=0) as file:
             begin = file.read(12)

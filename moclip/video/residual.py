@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from moclip.video.coviar import CoviarMotion
 from moclip.video.frames import decode_pictures
-from moclip.video.probe import TRANSCODE_ADVICE
-from moclip.video.scan import read_motion
+from moclip.video.motion import Motion
 
 
-def read_residual(path: Path | str, indices: Sequence[int] | np.ndarray, accumulated: bool = True) -> np.ndarray:
+def read_residual(
+    path: Path | str, motion: Motion | CoviarMotion, indices: Sequence[int] | np.ndarray, accumulated: bool = True
+) -> np.ndarray:
     """Differences between frames and what their motion vectors predict (Wu et al. 2018, section 3.2).
 
     This is not the residual that the stream codes. Decoded pictures are subtracted: the frame minus its reference,
@@ -20,8 +22,13 @@ def read_residual(path: Path | str, indices: Sequence[int] | np.ndarray, accumul
     Parameters
     ----------
     path : path-like
+    motion : Motion or CoviarMotion
+        The motion of this video. With `CoviarMotion`, frames are counted as in CoViAR, and residuals are those of its
+        loader (which has them in BGR): zeros for frames without vectors and beyond the end of a GOP. On six of its
+        frames, 340 pixels wide, this is equal in every pixel up to column 335. Its last four columns (width modulo 8)
+        are memory that its scaler never wrote, and so is all that is read from there. This noise is not reproduced.
     indices : sequence of int
-        Frames in presentation order, from 0; any order, and a frame may occur more than once.
+        Frames, counted as ``motion`` counts them; any order, and a frame may occur more than once.
     accumulated : bool
         True: the reference is the last I-frame and v the accumulated field. False: the reference is the frame before
         and v its raw field; an I-frame has no reference and gives zeros. v is rounded to whole pixels
@@ -39,33 +46,14 @@ def read_residual(path: Path | str, indices: Sequence[int] | np.ndarray, accumul
     IndexError
         No such frame.
     VideoError
-        As `read_motion`.
+        As `read_frames`.
     """
-    motion = read_motion(path)
-    if "B" in motion.types:
-        raise ValueError(f"{path}: residuals need a video without B-frames; {TRANSCODE_ADVICE}")
-    fields = motion.fields(indices, "accumulated" if accumulated else "raw")
-    frames = np.asarray(indices, np.int64)
-    starts = np.maximum(motion.last_i_frames[frames], 0)
-    references = starts if accumulated else np.maximum(frames - 1, starts)
-    return subtract_references(path, list(zip(frames.tolist(), references.tolist(), strict=True)), fields)
-
-
-def subtract_references(path: Path | str, pairs: Sequence[tuple[int, int]], fields: np.ndarray) -> np.ndarray:
-    """Frames minus their references, read at p - v.
-
-    Parameters
-    ----------
-    pairs : sequence of (frame, reference), K
-    fields : (K, H, W, 2)
-        v in pixels, x first.
-
-    Returns
-    -------
-    int32 (K, H, W, 3)
-    """
+    pairs = []
+    for start, frame in map(motion.locate, indices):
+        pairs.append((frame, start if accumulated or frame == start else frame - 1))
     if not pairs:
         raise ValueError("indices must hold at least one frame")
+    fields = motion.fields(indices, "accumulated" if accumulated else "raw")
     pictures = decode_pictures(path, {number for pair in pairs for number in pair})
     height, width = fields.shape[1:3]
     rows, columns = np.indices((height, width))

@@ -21,8 +21,8 @@ SLACK = 512  # grids grow by at most this many frames at a time; the system move
 _NO_FRAME = av.VideoFrame()
 # All others (P, SP, MPEG-4's S) predict from the past.
 _TYPES = {PictureType[name].value: kind for name, kind in {"I": "I", "SI": "I", "B": "B", "BI": "B"}.items()}
-# Steps that the picture needs and the vectors do not. lowres=3 would save another tenth of the time, but it also turns
-# off the decoder's error concealment, and with it the mark on damaged frames by which `OpenVideo.frames` knows them.
+# Leave out steps that only the picture needs. lowres=3 would save another tenth of the time, but it also turns off the
+# decoder's error concealment, and with it the mark on damaged frames by which `OpenVideo.frames` recognises them.
 _MOTION_ONLY = {"flags2": "+export_mvs", "skip_idct": "all", "skip_loop_filter": "all"}
 
 
@@ -49,29 +49,24 @@ def read_motion(path: Path | str, until: int | None = None) -> Motion:
 def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:
     height, width, block_size = facts["height"], facts["width"], COARSEST
     shape = (2 * CHUNK, *grid_shape(height, width, block_size))
-    grid, mask = np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)
+    arrays: list[np.ndarray] = [np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)]
     types: list[str] = []
     has_motion: list[bool] = []
     for chunk in chunks:
         if chunk.block_size < block_size:
-            grid, mask = (refine(part, block_size, chunk.block_size, height, width).copy() for part in (grid, mask))
+            arrays = [refine(array, block_size, chunk.block_size, height, width).copy() for array in arrays]
             block_size = chunk.block_size
-        _append(grid, len(types), chunk.grid)
-        _append(mask, len(types), chunk.mask)
+        begin, end = len(types), len(types) + len(chunk.types)
+        for array, part in zip(arrays, (chunk.grid, chunk.mask), strict=True):
+            if end > len(array):  # grow in place: no second copy is made. What is added is also written, with zeros.
+                longer = max(end, len(array) + min(len(array), SLACK))
+                array.resize((longer, *array.shape[1:]), refcheck=False)
+            array[begin:end] = part
         types += chunk.types
         has_motion += chunk.has_motion
-    for part in (grid, mask):
-        part.resize((len(types), *part.shape[1:]), refcheck=False)
-    return Motion(grid, mask, np.array(types, "U1"), np.array(has_motion, bool), block_size=block_size, **facts)
-
-
-def _append(array: np.ndarray, count: int, part: np.ndarray) -> None:
-    """Put ``part`` behind the first ``count`` rows. The array grows in place; no second copy is made."""
-    end = count + len(part)
-    if end > len(array):
-        more = min(len(array), SLACK)  # what is added is also written: with zeros
-        array.resize((max(end, len(array) + more), *array.shape[1:]), refcheck=False)
-    array[count:end] = part
+    for array in arrays:
+        array.resize((len(types), *array.shape[1:]), refcheck=False)
+    return Motion(arrays[0], arrays[1], np.array(types, "U1"), np.array(has_motion), block_size=block_size, **facts)
 
 
 @contextmanager
@@ -103,7 +98,7 @@ def open_motion(path: Path | str, until: int | None = None) -> Iterator[tuple[di
 def _chunks(video: OpenVideo, facts: dict[str, Any], until: int | None) -> Iterator[Chunk]:
     width, height = facts["width"], facts["height"]
     # FFmpeg keeps no vectors of MPEG-4's B-frames and lists zeros in their place.
-    without = "IB" if video.codec == "mpeg4" else "I"
+    without, snow = "IB" if video.codec == "mpeg4" else "I", video.codec == "snow"
     gridder = Gridder(width, height)
     stamps: list[int] = []
     for number, frame in enumerate(video.frames(until, last_too=True)):
@@ -113,7 +108,7 @@ def _chunks(video: OpenVideo, facts: dict[str, Any], until: int | None) -> Itera
         if (kind == "I" or gridder.full()) and (chunk := gridder.take()):
             yield chunk
         try:
-            gridder.add(kind, None if kind in without else _vectors(frame, video.codec == "snow"))
+            gridder.add(kind, None if kind in without else _vectors(frame, snow))
         except ValueError as error:
             raise VideoError(video.path, f"frame {number}: {error}", TRANSCODE_ADVICE) from error
         if frame.pts is not None:
@@ -127,17 +122,18 @@ def _vectors(frame: av.VideoFrame, snow: bool) -> np.ndarray | None:
     """A frame's list of vectors: `VECTOR` array (N,)."""
     side_data: Any = frame.side_data
     vectors = None
-    place = -1  # the vectors are the last entry, as a rule
-    # By place: to ask by type takes longer than all the rest here (it hashes an Enum), and to iterate gives entries
-    # before PyAV 19, their types from then on.
+    place = -1  # usually the vectors are the last entry
+    # By index: a look-up by type takes longer than everything else here (it hashes an Enum), and iteration yields
+    # entries before PyAV 19 but their types from then on.
     with suppress(IndexError):
         while not isinstance(side_data[place], MotionVectors):
             place -= 1
         vectors = np.frombuffer(side_data[place], VECTOR)
-    # A frame and its side data hold each other, so that pictures would pile up until the garbage collector comes by,
-    # and the decoder would take fresh memory for each: three times as long. Another frame in its place ends it.
+    # A frame and its side data refer to each other. So pictures would stay in memory until the garbage collector runs,
+    # and the decoder would allocate new memory for each, which takes three times as long. Another frame in its place
+    # breaks the cycle.
     SideDataContainer.__init__(side_data, _NO_FRAME)  # type: ignore[call-arg]
-    if snow and vectors is not None:  # that decoder counts from a corner one block before the centre
+    if snow and vectors is not None:  # that decoder gives a corner one block before the centre
         vectors = vectors.copy()
         vectors["dst_x"] += vectors["w"]
         vectors["dst_y"] += vectors["h"]

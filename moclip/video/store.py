@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save_file
 
 from moclip.io.files import atomic_path, sha256_file
 from moclip.video.blocks import Chunk, grid_shape, refine
@@ -137,7 +138,7 @@ def load_motion(path: Path | str) -> Motion:
     """
     arrays, facts = _load(path)
     del facts["key"]
-    types = np.frombuffer(_LETTERS.encode(), np.uint8)[arrays["types"]].view("S1").astype("U1")
+    types = np.array(list(_LETTERS))[arrays["types"]]
     motion = object.__new__(StoredMotion)  # the constructor would want all grids
     motion.__dict__.update(facts, types=types, has_motion=arrays["has_motion"].view(bool), _arrays=arrays)
     return motion
@@ -170,12 +171,9 @@ def _pack(chunk: Chunk) -> tuple[bytes, int]:
     """
     grid, mask, block_size = chunk.grid, chunk.mask, chunk.block_size
     while block_size < COARSEST:
-        coarse = grid[:, ::2, ::2], mask[:, ::2, ::2]
-        height, width = grid.shape[1] * block_size, grid.shape[2] * block_size
-        if any(
-            (refine(part, 2 * block_size, block_size, height, width) != whole).any()
-            for part, whole in zip(coarse, (grid, mask), strict=True)
-        ):
+        fine, coarse = (grid, mask), (grid[:, ::2, ::2], mask[:, ::2, ::2])
+        fit = (2 * block_size, block_size, grid.shape[1] * block_size, grid.shape[2] * block_size)
+        if not all(np.array_equal(refine(part, *fit), whole) for part, whole in zip(coarse, fine, strict=True)):
             break
         (grid, mask), block_size = coarse, 2 * block_size
     planes = np.moveaxis(grid, -1, 0)
@@ -205,24 +203,18 @@ def _write(path: Path | str, chunks: Iterable[Chunk], facts: dict[str, Any]) -> 
 
 
 def _load(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and facts of a motion file, without copying."""
+    """Arrays and facts of a motion file."""
     try:
         data = Path(path).read_bytes()
-        begin = 8 + int.from_bytes(data[:8], "little")
-        header = json.loads(data[8:begin])
-        facts = json.loads(header.pop("__metadata__")["motion"])
-        types = {"I64": "<i8", "U8": "u1"}
-        arrays = {}
-        for name, entry in header.items():
-            first, last = entry["data_offsets"]
-            arrays[name] = np.frombuffer(data[begin + first : begin + last], types[entry["dtype"]])
-            if arrays[name].nbytes != last - first or [len(arrays[name])] != entry["shape"]:
-                raise ValueError("cut off")
+        arrays = load(data)
+        # Its reader of metadata maps the file into memory, which takes longer than to read these small ones.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        facts = json.loads(header["__metadata__"]["motion"])
         if facts.pop("check") != _check(facts, arrays):
             raise ValueError("damaged")
         if set(facts) != {*_FACTS, "key"}:
             raise ValueError("of another layout")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise VideoError(path, f"no motion file ({error})", "extract it again") from error
     return arrays, facts
 

@@ -1,8 +1,7 @@
-"""Write video: frames into a file, and any video into the stream that CoViAR reads.
+"""Write video: frames to a file, and any video to the stream that CoViAR reads.
 
-Both writers use one encoder thread, one reference frame, a fixed distance of I-frames and, unless asked for, no
-B-frames, so that every motion vector of a P-frame points into the frame before it, and the same frames give the same
-bytes.
+Both functions use one encoder thread, one reference frame, a fixed distance of I-frames and, by default, no B-frames.
+So every motion vector of a P-frame points to the frame before it, and the same frames give the same bytes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,7 @@ from moclip.video.probe import open_video
 SECOND = 25  # about as many frames
 QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: units of its rate control per quantiser step
 QUALITY = {"mpeg4": (5, 1, 31), "libx264": (23, 0, 51)}  # default, best, worst
-# What ffmpeg does of itself with a phone's rotation tag (degrees counter-clockwise).
+# What ffmpeg does by default with a phone's rotation tag (degrees counter-clockwise).
 _UPRIGHT = {-90: [("transpose", "clock")], 90: [("transpose", "cclock")]}
 _UPRIGHT |= {180: [("hflip", ""), ("vflip", "")], -180: [("hflip", ""), ("vflip", "")]}
 CONTAINERS = {".mp4": "mp4", ".avi": "avi", ".m4v": "m4v"}  # FFmpeg's "m4v" writes the bare elementary stream
@@ -52,13 +51,13 @@ def encode(
     fps : float
         Frames per second.
     codec : {"mpeg4", "libx264"}
-        MPEG-4 part 2 (vectors of 16x16 blocks, half a pixel fine) or H.264 (blocks down to 4x4, a quarter).
+        MPEG-4 part 2 (16x16 blocks, half-pixel vectors) or H.264 (blocks down to 4x4, quarter-pixel vectors).
     gop : int
-        Every ``gop``-th frame is an I-frame, and no other (x264 inserts none at scene cuts).
+        Every ``gop``-th frame is an I-frame, and no other is (x264 inserts none at scene cuts).
     quality : int, optional
         ``mpeg4``: constant quantiser, 1 (best) to 31, default 5. ``libx264``: CRF, 0 (lossless) to 51, default 23.
     b_frames : int
-        At most so many B-frames in a row, for examples and tests: vectors of such a video cannot be accumulated.
+        At most this many consecutive B-frames, for examples and tests. Vectors of such a video cannot be accumulated.
 
     Raises
     ------
@@ -85,21 +84,22 @@ def transcode(
 ) -> None:
     """Re-encode a video, by default into CoViAR's format: a raw MPEG-4 part 2 elementary stream.
 
-    The same as ``ffmpeg -i SRC -vf scale=W:H,setsar=1:1 -q:v 1 -c:v mpeg4 -f rawvideo DST`` (CoViAR's own line), but
-    that every decoded frame is kept: where time stamps are uneven, ffmpeg doubles and drops frames to even them out.
+    The same as ``ffmpeg -i SRC -vf scale=W:H,setsar=1:1 -q:v 1 -c:v mpeg4 -f rawvideo DST`` (CoViAR's command), except
+    that every decoded frame is kept. ffmpeg duplicates and drops frames where time stamps are uneven.
 
     Parameters
     ----------
     src, dst : path-like
-        With ``mpeg4`` the result is the raw stream, whatever ``dst`` is called; with ``libx264`` its suffix, ``.mp4``
-        or ``.avi``, says the container. Written to a temporary name and renamed.
+        With ``mpeg4`` the result is the raw stream, regardless of the name of ``dst``. With ``libx264`` the suffix,
+        ``.mp4`` or ``.avi``, selects the container. Written to a temporary name and renamed.
     width, height : int
-        Size of the result in pixels; aspect is not kept (bicubic, square pixels). Even with ``libx264``.
+        Size of the result in pixels, even numbers with ``libx264``. The aspect ratio is not kept (bicubic, square
+        pixels).
     gop : int
         Distance of I-frames.
     quality : int, optional
         ``mpeg4``: ffmpeg's ``-q:v``, 1 to 31, default 1. The quantiser never goes below 2, as in ffmpeg, whose
-        ``qmin`` is 2: with 1 the search for vectors is tuned for quantiser 1 and the picture is coded with 2.
+        ``qmin`` is 2: with 1, the motion search is tuned for quantiser 1 and the picture is coded with 2.
         ``libx264``: CRF, 0 (lossless) to 51, default 23.
     codec : {"mpeg4", "libx264"}
         Both without B-frames and with one reference, so that vectors can be accumulated.
@@ -107,9 +107,9 @@ def transcode(
     Raises
     ------
     ValueError
-        An unknown codec, a suffix or a size that it does not take, gop or quality out of range.
+        An unknown codec, a suffix or size that the codec does not allow, or gop or quality out of range.
     VideoError
-        The source is missing, is no video, or breaks off; the result cannot be written.
+        The source is missing, is no video, or breaks off; or the result cannot be written.
     """
     dst = Path(dst)
     if codec == "mpeg4":
@@ -147,27 +147,25 @@ def _options(codec: str, gop: int, quality: int | None) -> dict[str, str]:
     common = {"g": str(gop), "bf": "0", "flags": "+bitexact"}
     if codec == "libx264":
         fixed = {"sc_threshold": "0", "keyint_min": str(gop), "refs": "1", "weightp": "0", "threads": "1"}
-        # x264's tree of macroblocks is not repeatable: about one file in a hundred came out with other bytes.
-        fixed["mbtree"] = "0"
-        return common | fixed | {"crf": str(quality), "preset": "medium"}
-    # ffmpeg's -q:v travels in each frame's quality field, which PyAV does not set. A rate control with no room to
-    # move does the same: lmin = lmax pins lambda, and i_qfactor=1 keeps it from favouring I-frames.
+        # Without x264's tree of macroblocks (mbtree): with it, about one file in a hundred came out with other bytes.
+        return common | fixed | {"mbtree": "0", "crf": str(quality), "preset": "medium"}
+    # ffmpeg passes -q:v in each frame's quality field, which PyAV does not set. A rate control without freedom does the
+    # same: lmin = lmax fixes lambda, and with i_qfactor=1 I-frames get the same quality.
     pinned = str(quality * QP2LAMBDA)
     return common | {"qmin": str(quality), "qmax": "31", "lmin": pinned, "lmax": pinned, "i_qfactor": "1"}
 
 
 def _to_yuv(frames: Iterable[np.ndarray]) -> Iterator[av.VideoFrame]:
     """RGB arrays as YUV 4:2:0 frames, checked."""
-    size: tuple[int, ...] | None = None
+    shape = None
     for array in frames:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(f"a frame must be uint8 (H, W, 3), not {array.dtype} {array.shape}")
-        if size is None:
-            size = array.shape
-            if size[0] % 2 or size[1] % 2:
-                raise ValueError(f"frame size {size[1]}x{size[0]} is odd; crop or pad to even sides")
-        elif array.shape != size:
-            raise ValueError(f"a frame of shape {array.shape} follows frames of shape {size}")
+        if array.shape[0] % 2 or array.shape[1] % 2:
+            raise ValueError(f"frame size {array.shape[1]}x{array.shape[0]} is odd; crop or pad to even sides")
+        if shape not in (None, array.shape):
+            raise ValueError(f"a frame of shape {array.shape} follows frames of shape {shape}")
+        shape = array.shape
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
         yield frame.reformat(format="yuv420p", interpolation=Interpolation.BICUBIC)
 

@@ -129,7 +129,7 @@ def test_scales_must_agree():
     mixed["motion_scale"][1] = 4
     with pytest.raises(ValueError, match="several scales"):
         grid_of(32, 16, mixed)
-    with pytest.raises(ValueError, match="4 units a pixel after some of 2"):
+    with pytest.raises(ValueError, match="4 units per pixel after vectors of 2"):
         grid_of(32, 16, mixed[:1], mixed[1:])
 
 

@@ -10,15 +10,10 @@ import pytest
 from PIL import Image
 
 from moclip.video import VideoError, encode, probe, read_frames, read_motion, transcode
-from moclip.video.residual import read_residual
 
 
 def first_frame(path):
     return read_frames(path, [0])
-
-
-def first_residual(path):
-    return read_residual(path, [0])
 
 
 def reencoded(path):
@@ -26,7 +21,7 @@ def reencoded(path):
     transcode(path, folder / "out.m4v", width=48, height=32)
 
 
-READERS = [probe, read_motion, first_frame, first_residual, reencoded]
+READERS = [probe, read_motion, first_frame, reencoded]
 every_reader = pytest.mark.parametrize("read", READERS)
 
 

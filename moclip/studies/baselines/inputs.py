@@ -93,7 +93,7 @@ def read_inputs(
 ) -> dict[str, np.ndarray]:
     """Inputs of one clip, by kind: uint8 (V, C, size, size); see `rival_inputs`.
 
-    All pictures come from one decoding; `read_residual` has its own, of vectors and of pictures as coded.
+    All pictures come from one decoding; `read_residual` has its own, of pictures as coded.
     """
     motion = load_motion(motion_file)
     last, moving, intra = len(motion) - 1, np.flatnonzero(motion.has_motion), np.flatnonzero(motion.types == "I")
@@ -118,7 +118,7 @@ def read_inputs(
         elif kind in frames:
             out[kind] = _small(np.stack([pictures[frame] for frame in frames[kind]]), size)  # (K, 3, S, S)
         elif kind == "residual":
-            out[kind] = _small(np.clip(read_residual(path, at) + 128, 0, 255).astype(np.uint8), size)
+            out[kind] = _small(np.clip(read_residual(path, motion, at) + 128, 0, 255).astype(np.uint8), size)
         elif kind == "motion":
             out[kind] = vectors(motion.fields(at))
         elif kind == "motion_stack":

@@ -77,7 +77,7 @@ def test_coviar_sees_accumulated_fields_and_residuals_of_the_reader(moving):
     for view, frame in enumerate(at):
         expected = np.clip(np.trunc(motion.accumulated(frame) * 6.375) + 128, 0, 255)
         np.testing.assert_array_equal(found["motion"][view], expected.transpose(2, 0, 1))
-    residual = np.clip(read_residual(moving[0], at) + 128, 0, 255)
+    residual = np.clip(read_residual(moving[0], motion, at) + 128, 0, 255)
     np.testing.assert_array_equal(found["residual"], residual.transpose(0, 3, 1, 2))
 
 
