@@ -5,7 +5,6 @@ import json
 import logging
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from moclip.encoders.base import class_embeddings
 from moclip.inputs.sampling import appearance_frames
 from moclip.io.artefacts import load_tensors, save_tensors
 from moclip.io.cache import add_rows, read_rows
-from moclip.io.fingerprints import fingerprints, hash_files
+from moclip.io.fingerprints import fingerprints, sha256_of
 from moclip.io.parallel import ClipsError, for_each_file
 from moclip.io.paths import cache_dir
 from moclip.io.progress import track
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def extract_motion(
-    clips: Sequence[Clip], store: Path, workers: int | None = None, executor: Executor | str | None = None
+    clips: Sequence[Clip], store: Path, workers: int | None = None, scheduler: str | None = None
 ) -> None:
     """Read the motion of every clip into ``store``, one file a video, named by its content. What is there stays.
 
@@ -45,19 +44,19 @@ def extract_motion(
     ----------
     store : a folder for all runs: ``cache_dir() / "motion"``.
     workers : processes; all cores if None. One thread a clip: FFmpeg's frame threads lose vectors.
-    executor : reads instead, see `moclip.io.parallel.for_each_file`.
+    scheduler : see `moclip.io.parallel.for_each_file`.
 
     Raises
     ------
     ClipsError
         At the end, with every clip that could not be read; the others are kept.
     """
-    hashes, failures = hash_files([clip.path for clip in clips], workers, executor)
+    hashes, failures = sha256_of([clip.path for clip in clips], workers)
     targets = {path: content_path(store, value) for path, value in hashes.items()}
     # Copies of a video are read once.
     videos = {target: path for path, target in targets.items() if not is_stored(target, hashes[path])}
     jobs = [(path, target) for target, path in videos.items()]
-    reasons = dict(for_each_file(store_motion, jobs, "motion vectors", workers, executor, on_error="skip"))
+    reasons = dict(for_each_file(store_motion, jobs, "motion vectors", workers, scheduler, on_error="skip"))
     for path, target in targets.items():
         if (read := videos.get(target)) in reasons:
             failures.append((path, reasons[read]))

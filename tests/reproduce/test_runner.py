@@ -29,7 +29,7 @@ import sys
 from pathlib import Path
 import moclip.io.paths
 moclip.io.paths.notebooks_dir = lambda: Path({notebooks!r})
-from moclip.cli import main
+from moclip.cli.main import main
 sys.argv = ["moclip", *{arguments!r}]
 main()
 """
@@ -38,8 +38,8 @@ FIRST = """
 import os, sys
 from pathlib import Path
 import moclip
-from moclip.config import load_config
-from moclip.paths import run_dir
+from moclip.config.load import load_config
+from moclip.io.paths import run_dir
 config = load_config(profile, overrides)
 run = run_dir(config.run)
 (run / "tables").mkdir(exist_ok=True, parents=True)
@@ -49,8 +49,8 @@ print(sys.executable, os.getcwd(), moclip.__file__, *seen, sep="|")
 """
 
 SECOND = """
-from moclip.config import load_config
-from moclip.paths import run_dir
+from moclip.config.load import load_config
+from moclip.io.paths import run_dir
 run = run_dir(load_config(profile, overrides).run)
 text = (run / "tables" / "first.csv").read_text()
 (run / "tables" / "results.csv").write_text("dataset,system,accuracy\\nd,s,0.5")

@@ -34,9 +34,9 @@ KILLED_AT_A_DRAW = """
 import os, pickle, signal, sys
 from pathlib import Path
 import torch
-from moclip import resume
-from moclip.draws import FreshDraws
-from moclip.loading import MotionClips
+from moclip.training import state as resume
+from moclip.training.draws import FreshDraws
+from moclip.inputs.clips import MotionClips
 from moclip.models import create_model
 from moclip.training import fit_head, fit_mv
 

@@ -6,7 +6,6 @@ Every kind comes from our own reader: pictures, stored motion, residuals; flow i
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
 from types import ModuleType
 
@@ -36,7 +35,7 @@ def rival_inputs(
     kinds: Sequence[str],
     store: Path,
     config: Config,
-    executor: Executor | str | None = None,
+    scheduler: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Inputs of all clips, by kind.
 
@@ -82,7 +81,7 @@ def rival_inputs(
         (path, content_path(store, value), lacks[path], own.size, own.views, scale) for value, path in videos.items()
     ]
     try:
-        for_each_file(read_inputs, jobs, "inputs of the rivals", config.data.workers, executor, done=done)
+        for_each_file(read_inputs, jobs, "inputs of the rivals", config.data.workers, scheduler, done=done)
     finally:
         keep()
     return {kind: np.stack([rows[kind][hashes[clip.path]] for clip in clips]) for kind in kinds}
