@@ -343,7 +343,6 @@ class Killed(BaseException):
 
 
 def test_a_killed_extraction_goes_on_where_it_was(encoder, some, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "KEPT_AT_ONCE", 3)  # less than two batches of two: one batch a file
     whole = compute(encoder, some, tmp_path / "whole")
     artefact = (tmp_path / "whole" / "features.safetensors").read_bytes()
     monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "another"))
