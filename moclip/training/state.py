@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -66,7 +67,7 @@ class TrainingFolder:
         if old == self.key:
             return
         if self.path.is_dir():
-            set_aside(self.path, keys.differences(old, self.key) if old else ["without a key"])
+            set_aside(self.path, keys.differences(old, self.key) if old else ["without a key"], retired=False)
         if (earlier := _aside(self.path, self.key)).is_dir():
             log.warning("%s: an earlier training with these settings is used again, from %s", self.path, earlier)
             (earlier / "reason.txt").unlink(missing_ok=True)
@@ -116,18 +117,19 @@ class TrainingFolder:
         (self.path / "resume.ckpt").unlink(missing_ok=True)
 
 
-def set_aside(path: Path, reasons: Sequence[str]) -> Path | None:
+def set_aside(path: Path, reasons: Sequence[str], retired: bool = True) -> Path | None:
     """Move a training to ``set-aside/<name>-<digest of its key>`` beside it, with the reasons in ``reason.txt``.
 
-    A folder that holds no epoch yet is removed; None is returned then. A second training with the same key gets a
-    number, and `TrainingFolder.begin` does not take it again.
+    A folder that holds no epoch yet is removed; None is returned then. A ``retired`` training gets a number behind its
+    name, and `TrainingFolder.begin` does not take it again.
     """
     if not any(path.rglob("resume.ckpt")) and not any(path.rglob("last.safetensors")):
         shutil.rmtree(path)
         return None
     aside = base = _aside(path, _kept_key(path))
-    while aside.exists():
-        aside = base.with_name(f"{base.name}-{len(list(base.parent.glob(f'{base.name}*')))}")
+    if retired or base.exists():
+        numbered = (base.with_name(f"{base.name}-{number}") for number in itertools.count(1))
+        aside = next(path for path in numbered if not path.exists())
     aside.parent.mkdir(exist_ok=True)
     (path / "reason.txt").write_text("\n".join(reasons) + "\n")
     path.rename(aside)

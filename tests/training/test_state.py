@@ -39,7 +39,8 @@ from moclip.training import state as resume
 from moclip.training.draws import FreshDraws
 from moclip.inputs.clips import MotionClips
 from moclip.models import create_model
-from moclip.training import fit_head, fit_mv
+from moclip.training.heads import fit_head
+from moclip.training.motion import fit_mv
 
 resume.PAUSE = 0
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
