@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from moclip.errors import MoclipError
+from moclip.io.files import atomic_path
 from moclip.io.progress import STATUS_VARIABLE
 
 KERNEL = "moclip-this-interpreter"
@@ -99,6 +100,23 @@ def execute(
             source = "".join(cells[progress.cell - 1]["source"]) if progress.cell else ""
             what = f"{type(error).__name__}: {error}{'' if isinstance(error, OSError) else ' (killed? out of memory?)'}"
             raise NotebookError(_explain(notebook, copy, progress, source, what)) from error
+
+
+def refresh(notebook: Path, copy: Path) -> None:
+    """Give the executed copy of an unchanged notebook its present text; outputs stay, nothing runs."""
+    if not copy.is_file():
+        return
+    source, executed = (json.loads(path.read_text(encoding="utf-8")) for path in (notebook, copy))
+    injected = [cell for cell in executed["cells"] if "injected-parameters" in cell["metadata"].get("tags", [])]
+    results = [cell for cell in executed["cells"] if cell["cell_type"] == "code" and cell not in injected]
+    cells = []
+    for cell in source["cells"]:
+        cells.append({**results.pop(0), "source": cell["source"]} if cell["cell_type"] == "code" and results else cell)
+        if "parameters" in cell["metadata"].get("tags", []):
+            cells += injected
+    if ["".join(cell["source"]) for cell in cells] != ["".join(cell["source"]) for cell in executed["cells"]]:
+        with atomic_path(copy) as temporary:
+            temporary.write_text(json.dumps({**executed, "cells": cells}, indent=1) + "\n", encoding="utf-8")
 
 
 def _explain(notebook: Path, copy: Path, progress: Progress, source: str, what: str) -> str:

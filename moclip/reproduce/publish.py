@@ -44,13 +44,9 @@ def publish(run: str) -> list[str]:
     Raises
     ------
     PublishError
-        The run has neither tables nor figures, or the last publication's list of files is damaged.
+        The last publication's list of files is damaged.
     """
     sources = publishable(run)
-    if not sources:
-        raise PublishError(
-            f"nothing to publish: no tables or figures in {paths.run_dir(run)}; run `moclip reproduce` first"
-        )
     target = paths.figures_dir(run)
     manifest = {path.name: sha256_file(path) for path in sources}
     last = _last_manifest(target / MANIFEST)

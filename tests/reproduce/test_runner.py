@@ -145,7 +145,7 @@ def test_real_kernels_whatever_the_users_setup(notebooks, tmp_path, monkeypatch)
         monkeypatch.setenv(place, str(tmp_path / place))
     lines: list[str] = []
     options = {"notebooks": notebooks, "say": lines.append}
-    outcomes = reproduce("smoke", {"mv": {"epochs": 3}}, **options)
+    outcomes = reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options)
     assert [(o.stage.name, o.ran) for o in outcomes] == [("01_first", True), ("02_second", True)]
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "JUPYTER_PATH"), "the user's environment is given back"
 
@@ -160,7 +160,7 @@ def test_real_kernels_whatever_the_users_setup(notebooks, tmp_path, monkeypatch)
     assert any("01_first: running (not run yet)" in line for line in lines)
 
     lines.clear()
-    assert not any(o.ran for o in reproduce("smoke", {"mv": {"epochs": 3}}, **options))
+    assert not any(o.ran for o in reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options))
     assert lines[:2] == ["[1/2] 01_first: unchanged, skipped", "[2/2] 02_second: unchanged, skipped"]
 
 
@@ -228,8 +228,8 @@ def test_only_force_and_stale_stages(notebooks, in_process):
     reproduce("smoke", **options)
     reproduce("smoke", only="02", force=True, **options)
     assert in_process == ["01_first", "02_second", "02_second"]
-    reproduce("smoke", {"mv": {"epochs": 9}}, only="01", **options)
-    assert "config mv.epochs changed (1 -> 9)" in lines[-1] and "upstream tables/first.csv changed" in lines[-1]
+    reproduce("smoke", {"mv.epochs": 9, "run": "smoke"}, only="01", **options)
+    assert "mv.epochs 1 -> 9" in lines[-1] and "tables/first.csv changed" in lines[-1]
 
 
 def test_force_trains_again_what_a_training_folder_would_spare(notebooks, in_process):
@@ -243,7 +243,7 @@ def test_force_trains_again_what_a_training_folder_would_spare(notebooks, in_pro
     path.write_text("by moclip train")
     reproduce("smoke", **options)
     assert path.read_text() == "by moclip train"
-    reproduce("smoke", {"mv": {"epochs": 9}}, **options)
+    reproduce("smoke", {"mv.epochs": 9, "run": "smoke"}, **options)
     assert path.read_text() == "by moclip train" and in_process.count("01_first") == 2
     reproduce("smoke", force=True, **options)
     assert path.read_text() != "by moclip train"
