@@ -56,27 +56,27 @@ class Job:
         """The state of a stage now."""
         return state(stage, self.config, self.run, PACKAGE)
 
-    def expected(self, stages: Sequence[Stage], force: bool = False) -> dict[str, float | None]:
-        """Seconds that each of some stages will take: 0 where it will be skipped, None where nobody knows."""
-        expected: dict[str, float | None] = {}
+    def due(self, stages: Sequence[Stage], force: bool = False) -> dict[str, float | None]:
+        """The stages that will run, by name, with the seconds that each will take; None where nobody knows."""
+        due: dict[str, float | None] = {}
         made: set[str] = set()
         for stage in stages:
-            expected[stage.name] = 0.0
             if force or made & {*stage.needs, *stage.uses} or self.state(stage).reasons:
                 made.update(stage.makes)
                 record = read_record(stage, self.run)
-                expected[stage.name] = record["seconds"] if record else stage.seconds.get(self.config.profile)
-        return expected
+                due[stage.name] = record["seconds"] if record else stage.seconds.get(self.config.profile)
+        return due
 
     def listing(self) -> list[str]:
         """One line per stage: whether it would run, why, and about how long it would take."""
-        expected = self.expected(self.stages)
+        due = self.due(self.stages)
         width = max(len(stage.name) for stage in self.stages)
         lines = []
         for stage in self.stages:
-            seconds, reasons = expected[stage.name], self.state(stage).reasons
-            about = "" if seconds is None else f", about {clock(seconds)}"
-            text = "up to date" if seconds == 0.0 else f"to run: {brief(reasons) or 'what it needs is renewed'}{about}"
+            text, seconds = "up to date", due.get(stage.name)
+            if stage.name in due:
+                text = f"to run: {brief(self.state(stage).reasons) or 'what it needs is renewed'}"
+                text += "" if seconds is None else f", about {clock(seconds)}"
             lines.append(f"{stage.name:{width}}  {text}  ({stage.title})")
         return lines
 
@@ -215,7 +215,7 @@ def _say_published(written: list[Path], say: Say) -> list[Path]:
 def _run(job: Job, chosen: Sequence[Stage], force: bool, say: Say) -> list[Outcome]:
     """Run the chosen stages one after the other."""
     outcomes = []
-    display = Display(say, chosen, job.expected(chosen, force))
+    display = Display(say, chosen, job.due(chosen, force))
     for stage in chosen:
         check_needs(stage, job.stages, job.run)
         now = job.state(stage)

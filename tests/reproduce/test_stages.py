@@ -11,8 +11,6 @@ from moclip.config.load import load_config
 from moclip.reproduce.records import check_made, read_record, record_path, signatures, state, write_record
 from moclip.reproduce.stages import StageError, check_needs, matches, read_stages, select, upstream
 
-PACKAGE = Path(__file__).parents[2] / "moclip"
-
 # A package of two floors: `training` and `drawing` stand on `video`, `lonely` on nothing.
 TOY = {
     "__init__.py": '_LAZY = {"read": "toy.video", "fit": "toy.training"}\n',
