@@ -110,14 +110,11 @@ def installed(libraries: Iterable[str]) -> dict[str, str]:
 
 def code(places: Iterable[str], package: Path = PACKAGE) -> dict[str, str]:
     """Hash of the code of each place: a room, a folder of a room, or a module with what it imports inside its room."""
-    result = {}
-    for place in places:
-        hashes = {
-            path.relative_to(package).as_posix(): _hash(path, path.stat().st_mtime_ns, path.stat().st_size)
-            for path in sorted(_files(place, package))
-        }
-        result[place] = digest(hashes)
-    return result
+    files = {place: sorted(_files(place, package)) for place in places}
+    return {
+        place: digest({path.relative_to(package).as_posix(): _look(path)[0] for path in paths})
+        for place, paths in files.items()
+    }
 
 
 def rooms(sources: Iterable[str], package: Path = PACKAGE) -> list[str]:
@@ -126,88 +123,89 @@ def rooms(sources: Iterable[str], package: Path = PACKAGE) -> list[str]:
     A study's folder counts as a room. Names that ``moclip/__init__.py`` loads late belong to their module's room.
     """
     lazy = _lazy(package)
-    waiting = {name for source in sources for name in _imports(ast.parse(source), package.name, lazy)}
+    waiting = {name for source in sources for name in _imports(ast.parse(source))}
     result: set[str] = set()
     while waiting:
-        parts = waiting.pop().split(".")
-        room = ".".join(parts[1 : 3 if parts[1] == "studies" else 2])
-        if room in result or room == "studies" or not _files(room, package):
+        name = waiting.pop()
+        parts = lazy.get(name, name).split(".")
+        room = ".".join(parts[1 : 3 if parts[1:2] == ["studies"] else 2])
+        if parts[0] != package.name or room in (result | {"", "studies"}):
             continue
-        result.add(room)
-        for path in _files(room, package):
-            if path.suffix == ".py":
-                waiting |= _imports(_tree(path), package.name, lazy)
+        if files := _files(room, package):
+            result.add(room)
+            waiting |= {name for path in files for name in _look(path)[1]}
     return sorted(result)
 
 
 def _files(place: str, package: Path) -> set[Path]:
     folder = package / place.replace(".", "/")
     if folder.is_dir():
-        files = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in _NO_CODE}
-        inside = {path: path.relative_to(package).as_posix() for path in files}
-        return {path for path, name in inside.items() if not name.startswith(_PROFILES) and "/__pycache__/" not in name
-                and not path.name.startswith(".")}  # fmt: skip
+        inside = {path.relative_to(package).as_posix(): path for path in folder.rglob("[!.]*") if path.is_file()}
+        no_code = (_PROFILES, "__pycache__/")
+        return {
+            path for name, path in inside.items() if path.suffix not in _NO_CODE and not any(n in name for n in no_code)
+        }
     found: set[Path] = set()
     waiting = [folder.with_suffix(".py")]
+    room = f"{package.name}.{place.split('.')[0]}."
     while waiting:
         path = waiting.pop()
-        if path in found or not path.is_file():
-            continue
-        found.add(path)
-        room = f"{package.name}.{place.split('.')[0]}."
-        for name in _imports(_tree(path), package.name, {}):
-            if name.startswith(room):
-                waiting += [package.parent / f"{part.replace('.', '/')}.py" for part in (name, name.rpartition(".")[0])]
+        if path not in found and path.is_file():
+            found.add(path)
+            names = [name for name in _look(path)[1] if name.startswith(room)]
+            modules = [part.replace(".", "/") for name in names for part in (name, name.rpartition(".")[0])]
+            waiting += [package.parent / f"{module}.py" for module in modules]
     return found
 
 
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _lazy(package: Path) -> dict[str, str]:
+    """Full name -> module of the public names, from the dictionaries of ``__init__.py``."""
+    body = ast.parse((package / "__init__.py").read_text(encoding="utf-8")).body
+    tables = [node.value for node in body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
+    pairs = [pair for table in tables for pair in ast.literal_eval(table).items()]
+    return {f"{package.name}.{name}": module.partition(":")[0] for name, module in pairs}
 
 
-def _imports(tree: ast.AST, package: str, lazy: Mapping[str, str]) -> set[str]:
-    """Full names under ``package`` that a source imports, at any depth, and attributes of the package itself."""
-    names = set()
+def _look(path: Path) -> tuple[str, frozenset[str]]:
+    """SHA-256 of what a file says to a machine, and the full names that it imports."""
+    stat = path.stat()
+    return _look_again(path, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _look_again(path: Path, mtime_ns: int, size: int) -> tuple[str, frozenset[str]]:  # both are there to key the cache
+    content, names = path.read_bytes(), frozenset[str]()
+    if path.suffix == ".py":
+        tree = ast.parse(content)
+        names = _imports(tree)
+        content = _without_prose(tree).encode()
+    elif path.suffix in (".yaml", ".yml"):
+        content = repr(yaml.safe_load(content)).encode()
+    return hashlib.sha256(content).hexdigest(), names
+
+
+def _imports(tree: ast.AST) -> frozenset[str]:
+    """Full names that a source imports, at any depth, and attributes of names (``moclip.read_motion``)."""
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == package:
-            names.add(f"{package}.{node.attr}")
-    names = {lazy.get(name, name) for name in names}
-    return {name for name in names if name.startswith(f"{package}.")}
-
-
-def _lazy(package: Path) -> dict[str, str]:
-    """Full name -> module of the public names, from the dictionaries of ``__init__.py``."""
-    tables = [node.value for node in _tree(package / "__init__.py").body if isinstance(node, ast.Assign)]
-    pairs = [pair for table in tables if isinstance(table, ast.Dict) for pair in ast.literal_eval(table).items()]
-    return {f"{package.name}.{name}": module.partition(":")[0] for name, module in pairs}
-
-
-@cache
-def _hash(path: Path, mtime_ns: int, size: int) -> str:  # time and size are there to key the cache
-    """SHA-256 of what a file says to a machine."""
-    if path.suffix == ".py":
-        content = meaning(path.read_text(encoding="utf-8")).encode()
-    elif path.suffix in (".yaml", ".yml"):
-        content = repr(yaml.safe_load(path.read_text(encoding="utf-8"))).encode()
-    else:
-        content = path.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names.add(f"{node.value.id}.{node.attr}")
+    return frozenset(names)
 
 
 def meaning(source: str) -> str:
     """Python code without docstrings, comments and layout."""
-    tree = ast.parse(source)
+    return _without_prose(ast.parse(source))
+
+
+def _without_prose(tree: ast.AST) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
+            match node.body:
+                case [ast.Expr(ast.Constant(str())), *rest]:
+                    node.body = rest
     return ast.dump(tree)

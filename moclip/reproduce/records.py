@@ -5,6 +5,7 @@ it made, and beside them what explains these artefacts: git commit, platform, ti
 and its artefacts are the recorded ones.
 """
 
+import ast
 import json
 import os
 import platform
@@ -19,8 +20,7 @@ from typing import Any
 
 from moclip.config.sections import Config
 from moclip.io import keys
-from moclip.io.artefacts import save_json
-from moclip.io.files import sha256_file
+from moclip.io.files import atomic_path, sha256_file
 from moclip.io.fingerprints import fingerprints
 from moclip.reproduce.stages import Stage, StageError, matches
 
@@ -136,7 +136,7 @@ def _contents(paths: Sequence[Path], run: Path) -> dict[Path, str]:
     if new := fingerprints([path for path in paths if path not in hashed]):
         settled = (time.time() - _SETTLED) * 1e9
         memo |= {str(path): [*looks[path], new[path]] for path in new if max(looks[path][1:3]) < settled}
-        save_json(memo_file, memo)
+        _write_json(memo_file, memo)
     return hashed | new
 
 
@@ -145,7 +145,7 @@ def python(code: str, stage: Stage) -> str:
     plain = re.sub(r"(?m)^([ \t]*)[%!].*$", r"\1pass", code)
     for text in (code, plain):
         try:
-            keys.meaning(text)
+            ast.parse(text)
             return text
         except SyntaxError as problem:
             error = problem
@@ -172,6 +172,11 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return values if isinstance(values, dict) else None
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:  # not by io.artefacts, which loads pandas
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def signatures(stage: Stage, run: Path) -> dict[Path, tuple[int, int, int]]:
@@ -204,7 +209,7 @@ def write_record(stage: Stage, run: Path, profile: str, key: dict[str, Any], sec
         "seconds": round(seconds, 1), "git_commit": git_commit(stage.path.parent),
         "python": platform.python_version(), "platform": platform.platform(),
     }  # fmt: skip
-    save_json(record_path(stage, run), record)
+    _write_json(record_path(stage, run), record)
 
 
 def git_commit(folder: Path) -> str | None:

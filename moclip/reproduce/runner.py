@@ -5,7 +5,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,9 +148,9 @@ def figures(profile: str = "quick", overrides: Mapping[str, Any] | None = None, 
         There are none, or they belong to different states of code, configuration or data.
     """
     job = plan(profile, overrides)
-    if refusal := _refusal(job):
-        raise PublishError(refusal)
-    with locked(job.run):
+    with locked(job.run) if job.run.is_dir() else nullcontext():
+        if refusal := _refusal(job):
+            raise PublishError(refusal)
         _publish(job, say)
 
 
