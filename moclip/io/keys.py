@@ -1,4 +1,4 @@
-"""When does a file that was kept still hold? While its key is the same. This is the only rule, and the only place.
+"""The one rule of validity: a kept file holds while its key is the same.
 
 A key has four parts: the code of the rooms that the file stands on, the versions of their libraries, the settings, and
 the content hashes of the inputs. Code is compared as syntax trees without docstrings and comments, and YAML as parsed
@@ -169,11 +169,11 @@ def _lazy(package: Path) -> dict[str, str]:
 def _look(path: Path) -> tuple[str, frozenset[str]]:
     """SHA-256 of what a file says to a machine, and the full names that it imports."""
     stat = path.stat()
-    return _look_again(path, stat.st_mtime_ns, stat.st_size)
+    return _look_once(path, stat.st_mtime_ns, stat.st_size)
 
 
 @cache
-def _look_again(path: Path, mtime_ns: int, size: int) -> tuple[str, frozenset[str]]:  # both are there to key the cache
+def _look_once(path: Path, mtime_ns: int, size: int) -> tuple[str, frozenset[str]]:  # both are there to key the cache
     content, names = path.read_bytes(), frozenset[str]()
     if path.suffix == ".py":
         tree = ast.parse(content)

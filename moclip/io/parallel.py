@@ -195,10 +195,10 @@ def _check_workers(client: Any, address: str) -> None:
         raise SchedulerError(f"no worker at {address} within {WORKER_SECONDS} s: `dask worker {address}`") from error
     except ImportError as error:
         raise SchedulerError(f"a worker at {address} cannot import moclip: install it there ({error})") from error
-    for worker, there in workers.items():
-        if there != here:
+    for worker, installed in workers.items():
+        if installed != here:
             raise SchedulerError(
-                f"worker {worker} has {there}, this process {here}: results would differ; install the same versions"
+                f"worker {worker} has {installed}, this process {here}: results would differ; install the same versions"
             )
 
 

@@ -1,6 +1,6 @@
 """Execute one notebook with papermill, in a kernel that is certainly this interpreter.
 
-A user's own kernels, IPython profile and matplotlib backend have no say: the kernel is described in a temporary folder
+The user's kernels, IPython profile and matplotlib backend are not used: the kernel is described in a temporary folder
 under a name of ours, which Jupyter looks up first.
 """
 
@@ -22,14 +22,14 @@ from moclip.io.progress import STATUS_VARIABLE
 
 KERNEL = "moclip-this-interpreter"
 
-# Of the kernel whatever the user has set.
+# Environment of the kernel, in place of the user's.
 _FIXED = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # a window of QtAgg would wait for a click
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger's warning about frozen modules, into the terminal
 }
-# Of the kernel unless the user has set them.
+# Environment of the kernel where the user has set nothing.
 _DEFAULTS = {
-    # glibc gives large freed blocks back to the system at once and takes them anew: half of the time of a convolution
+    # glibc returns large freed blocks to the system at once and requests them again: half of the time of a convolution
     # with large activations. It reads these when a process starts, so they help a kernel and not this process.
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
@@ -42,7 +42,7 @@ _DEFAULTS = {
 
 
 class NotebookError(MoclipError):
-    """A notebook that failed; the message names notebook, cell and error, and says how to go on."""
+    """A notebook that failed; the message names notebook, cell and error, and says what to do next."""
 
     exit_code = 1
 
@@ -126,7 +126,7 @@ def _explain(notebook: Path, copy: Path, progress: Progress, source: str, what: 
         f"    {lines[0] if lines else '(no source)'}\n"
         f"  {what}\n"
         f"  executed so far, with the traceback: {copy}\n"
-        f"  to go on: mend it and give the same command again (finished notebooks are skipped), "
+        f"  next: correct it and repeat the command (finished notebooks are skipped), "
         f"or add --only {notebook.name[:2]} to run this one alone"
     )
 
