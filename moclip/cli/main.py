@@ -1,7 +1,6 @@
 """The ``moclip`` command. Heavy imports are inside the commands, so that ``moclip --help`` answers at once."""
 
 import sys
-from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from moclip.cli import data
 from moclip.cli.options import Override, Profile, overrides_of
 from moclip.cli.predict import predict
 from moclip.cli.train import train
-from moclip.config.load import load_config, merge
+from moclip.config.load import merge
 from moclip.config.sections import ConfigError
 from moclip.errors import MoclipError
 
@@ -74,7 +73,8 @@ def reproduce(
     param: Override = None,
     only: Annotated[str | None, typer.Option(metavar="03,04", help="Run only the notebooks that begin so.")] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Run also what is up to date, and train again: kept trainings are removed.")
+        bool,
+        typer.Option("--force", help="Run also what is up to date; trainings are set aside and done again."),
     ] = False,
     no_publish: Annotated[bool, typer.Option("--no-publish", help="Leave figures/ as it is.")] = False,
     list_: Annotated[
@@ -95,18 +95,14 @@ def reproduce(
     goes on where it stopped.
     """
     from moclip.reproduce import runner as runner
-    from moclip.reproduce.display import brief
 
     reading = {name: value for name, value in (("workers", workers), ("scheduler", scheduler)) if value is not None}
     overrides = merge(overrides_of(param), {"data": reading} if reading else {})
     if not list_:
         runner.reproduce(profile, overrides, only=only, force=force, publish=not no_publish)
         return
-    job = runner.plan(profile, overrides)
-    width = max(len(stage.name) for stage in job.stages)
-    for stage, now in zip(job.stages, job.states().values(), strict=True):
-        state = f"to run: {brief(now.reasons)}" if now.reasons else "up to date"
-        typer.echo(f"{stage.name:{width}}  {state}  ({stage.title})")
+    for line in runner.plan(profile, overrides).listing():
+        typer.echo(line)
 
 
 @app.command()
@@ -115,17 +111,11 @@ def figures(profile: Profile = "quick", param: Override = None) -> None:
 
     Example: moclip figures --profile quick
 
-    They are copied from runs/<run> to figures/<run>; nothing is computed.
+    They are copied from runs/<run> to figures/<run>; nothing is computed. If some are out of date, none is copied.
     """
-    from moclip.io import paths
-    from moclip.reproduce.publish import publish
-    from moclip.reproduce.runner import locked
+    from moclip.reproduce import runner as runner
 
-    run = load_config(profile, overrides_of(param)).run
-    folder = paths.run_dir(run)
-    with locked(folder) if folder.is_dir() else nullcontext():
-        changed = publish(run)
-    typer.echo(f"published to {paths.figures_dir(run)}: {', '.join(changed) if changed else 'unchanged'}")
+    runner.figures(profile, overrides_of(param))
 
 
 @app.command()

@@ -63,8 +63,6 @@ def train(
 
 def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric: "Fabric") -> None:
     """Train, keep the log and the checkpoint; as notebook 02."""
-    import shutil
-
     import torch
 
     from moclip.engine import checkpoints as evaluation
@@ -72,11 +70,12 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
     from moclip.io.artefacts import save_csv
     from moclip.models.mv_tsn import MVTSN
     from moclip.training import motion as training
+    from moclip.training.state import set_aside
 
     run, name = run_dir(config.run), f"mv_tsn-{dataset.name}-seed{config.mv.seed}"
     folder = run / "training" / name
-    if fresh and fabric.is_global_zero:
-        shutil.rmtree(folder, ignore_errors=True)
+    if fresh and fabric.is_global_zero and folder.is_dir():
+        set_aside(folder, ["moclip train --fresh"])
     fabric.barrier()
     loaded = cache_dir() / "motion", config, dataset.horizontal_flip
     fitted, chooses = training.splits(dataset, config, config.mv.select)

@@ -3,6 +3,8 @@
 An unknown key is an error that names the nearest one. What the fields mean: `moclip.config.sections`.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import resources
@@ -18,6 +20,9 @@ from moclip.errors import nearest
 
 PROFILES = resources.files("moclip.config") / "profiles"
 PROTOCOLS = resources.files("moclip.config") / "protocols"
+# Fields that change no result, beside device and figures: where files lie, and how fast they are read.
+SAME_RESULTS = ("data.root", "data.annotation_path", "data.workers", "data.scheduler", "encoder.cache",
+                "training.devices", "training.workers")  # fmt: skip
 
 
 def profiles() -> list[str]:
@@ -39,7 +44,8 @@ def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = No
     ----------
     profile : one of `profiles()`, or a path to a YAML file of the same form.
     overrides : nested (``{"data": {"root": ...}}``) or dotted (``{"data.root": ...}``) values. With ``protocol`` among
-        them, the profile stands on that one instead.
+        them, the profile stands on that one instead. Overrides that change results give the run a name of its own
+        (``quick-3f2a91c0``), unless ``run`` is among them.
 
     Raises
     ------
@@ -58,7 +64,16 @@ def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = No
     unchanged, whole = _apart(base), _apart(merge(merge(base, protocol), insists))
     shortened = f" as shortened by profile {name}" if changed_protocol(whole, unchanged) else ""
     named = ", ".join([chosen + shortened, *changed_protocol(unchanged, config)])
-    return config.model_copy(update={"protocol": named})
+    changed = _changed_results(unchanged, config) | ({} if chosen == own.get("protocol") else {"protocol": chosen})
+    suffix = f"-{hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]}" if changed else ""
+    return config.model_copy(update={"protocol": named, "run": config.run + ("" if "run" in asked else suffix)})
+
+
+def _changed_results(before: Config, after: Config) -> dict[str, Any]:
+    """The fields that overrides changed, but for those that change no result."""
+    no_sections = {"profile", "run", "protocol", "device", "figures"}
+    old, new = (leaves(each.model_dump(mode="json", exclude=no_sections, warnings=False)) for each in (before, after))
+    return {field: value for field, value in new.items() if value != old.get(field) and field not in SAME_RESULTS}
 
 
 def changed_protocol(before: Config, after: Config) -> list[str]:

@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -152,13 +151,13 @@ def few_clips(dataset: VideoDataset, count: int | None) -> VideoDataset:
     )
 
 
-def fingerprint_files(clips: Sequence[Clip], workers: int | None = None, executor: Executor | str | None = None) -> str:
+def fingerprint_files(clips: Sequence[Clip], workers: int | None = None) -> str:
     """SHA-256 over (name, label, bytes) of every clip: says whether two machines hold the same data set.
 
-    ``workers`` and ``executor`` are those of `moclip.io.fingerprints.fingerprints`.
+    ``workers`` are those of `moclip.io.fingerprints.fingerprints`.
     """
     digest = hashlib.sha256()
-    hashes = fingerprints([clip.path for clip in clips], workers, executor)
+    hashes = fingerprints([clip.path for clip in clips], workers)
     for clip in sorted(clips, key=lambda clip: clip.name):
         digest.update(f"{clip.name}\0{clip.label}\0".encode())
         digest.update(bytes.fromhex(hashes[clip.path]))

@@ -1,7 +1,6 @@
 """What a clip's file is: opened, decoded to its end, counted, fingerprinted. Kept by content: it is done once."""
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from moclip.datasets.base import Clip
 from moclip.io.artefacts import load_json, save_json
-from moclip.io.fingerprints import hash_files
+from moclip.io.fingerprints import sha256_of
 from moclip.io.parallel import for_each_file
 from moclip.io.paths import cache_dir
 from moclip.video import INTER, VideoError, probe, read_frames, read_motion
@@ -108,21 +107,21 @@ def read_facts(path: Path, sha256: str) -> Facts:
 
 
 def facts_of(
-    clips: Sequence[Clip], workers: int | None = None, executor: Executor | str | None = None
+    clips: Sequence[Clip], workers: int | None = None, scheduler: str | None = None
 ) -> tuple[dict[str, Facts], dict[str, str]]:
     """Facts of many clips, from the cache where it knows a file's bytes.
 
-    ``workers`` and ``executor`` are those of `moclip.io.parallel.for_each_file`.
+    ``workers`` and ``scheduler`` are those of `moclip.io.parallel.for_each_file`.
 
     Returns
     -------
     (facts, problems) : by clip name; a clip is in one of the two.
     """
-    hashes, failures = hash_files([clip.path for clip in clips], workers, executor)
+    hashes, failures = sha256_of([clip.path for clip in clips], workers)
     folder = cache_dir() / "facts" / f"v{VERSION}"
     kept = {path: folder / sha[:2] / f"{sha}.json" for path, sha in hashes.items()}
     jobs = [(path, hashes[path], target) for path, target in kept.items() if not target.is_file()]
-    failures += for_each_file(_keep_facts, jobs, "reading clips", workers, executor, on_error="skip")
+    failures += for_each_file(_keep_facts, jobs, "reading clips", workers, scheduler, on_error="skip")
     reasons = dict(failures)
     facts = {clip.name: Facts(**load_json(kept[clip.path])) for clip in clips if clip.path not in reasons}
     return facts, {clip.name: reasons[clip.path] for clip in clips if clip.path in reasons}

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,7 +161,7 @@ def reencoded_dir(settings: Data) -> Path:
 
 
 def reencode(
-    dataset: VideoDataset, folder: Path, workers: int | None = None, executor: Executor | str | None = None
+    dataset: VideoDataset, folder: Path, workers: int | None = None, scheduler: str | None = None
 ) -> VideoDataset:
     """The same data set with every clip re-encoded into CoViAR's format (340 x 256, MPEG-4, GOP 12, no B-frames).
 
@@ -174,14 +173,14 @@ def reencode(
     ClipsError
         At the end, with every clip that could not be re-encoded or has no motion vectors then; the others are kept.
     """
-    if failures := _encode_missing(dataset, folder, workers, executor):
+    if failures := _encode_missing(dataset, folder, workers, scheduler):
         raise ClipsError(failures, len(dataset.clips), REMEDY)
     result = in_folder(dataset, folder)
-    return replace(result, fingerprint=fingerprint_files(result.clips, workers, executor))
+    return replace(result, fingerprint=fingerprint_files(result.clips, workers))
 
 
 def _encode_missing(
-    dataset: VideoDataset, folder: Path, workers: int | None, executor: Executor | str | None
+    dataset: VideoDataset, folder: Path, workers: int | None, scheduler: str | None
 ) -> list[tuple[Path, str]]:
     """Re-encode the clips that are not there yet; path and reason of every one that fails."""
     pairs = [
@@ -196,7 +195,7 @@ def _encode_missing(
         for leftover in folder.glob(f"*/.*{SUFFIX}"):
             leftover.unlink()
         todo = [pair for pair in pairs if not _is_current(*pair)]  # another process may have made some meanwhile
-        return for_each_file(_reencode, todo, "re-encoding", workers, executor, on_error="skip")
+        return for_each_file(_reencode, todo, "re-encoding", workers, scheduler, on_error="skip")
 
 
 def in_folder(dataset: VideoDataset, folder: Path) -> VideoDataset:

@@ -11,10 +11,10 @@ from moclip import __version__
 from moclip.config.sections import Config, Motion
 from moclip.datasets.base import VideoDataset
 from moclip.errors import MoclipError
+from moclip.io import keys
 from moclip.io.artefacts import load_tensors, save_tensors
 from moclip.models import create_model
 from moclip.models.backbones import state_hash
-from moclip.training.state import provenance
 
 
 class CheckpointError(MoclipError):
@@ -48,7 +48,7 @@ def save_checkpoint(
         "protocol": config.protocol,
         "seed": seed,
         "weights": state_hash(model),
-        "versions": {"moclip": __version__, **provenance()["versions"]},
+        "versions": {"moclip": __version__, **keys.installed(("torch", "timm", "numpy"))},
     }
     state = {key: value.detach().cpu().numpy() for key, value in model.state_dict().items()}
     save_tensors(path, state, header)

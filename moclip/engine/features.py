@@ -1,13 +1,9 @@
 """Features computed once and kept: motion of clips, appearance of one frame, motion features of a trained network."""
 
-import hashlib
-import json
 import logging
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +13,10 @@ from moclip.datasets.base import REMEDY, Clip
 from moclip.encoders import Encoder, Preprocess
 from moclip.encoders.base import class_embeddings
 from moclip.inputs.sampling import appearance_frames
+from moclip.io import keys
 from moclip.io.artefacts import load_tensors, save_tensors
-from moclip.io.cache import add_rows, read_rows
-from moclip.io.fingerprints import fingerprints, hash_files
+from moclip.io.cache import Keep, Missing, cached_rows
+from moclip.io.fingerprints import fingerprints, sha256_of
 from moclip.io.parallel import ClipsError, for_each_file
 from moclip.io.paths import cache_dir
 from moclip.io.progress import track
@@ -27,15 +24,11 @@ from moclip.models.backbones import state_hash
 from moclip.video import VideoError, probe, read_frames
 from moclip.video.store import content_path, is_stored, store_motion
 
-APPEARANCE = 2  # raised when the same encoder and frame policy would give other features
-TEXTS = 1  # the same of class embeddings
-KEPT_AT_ONCE = 1024  # features in a file of the cache
-
 log = logging.getLogger(__name__)
 
 
 def extract_motion(
-    clips: Sequence[Clip], store: Path, workers: int | None = None, executor: Executor | str | None = None
+    clips: Sequence[Clip], store: Path, workers: int | None = None, scheduler: str | None = None
 ) -> None:
     """Read the motion of every clip into ``store``, one file a video, named by its content. What is there stays.
 
@@ -45,19 +38,19 @@ def extract_motion(
     ----------
     store : a folder for all runs: ``cache_dir() / "motion"``.
     workers : processes; all cores if None. One thread a clip: FFmpeg's frame threads lose vectors.
-    executor : reads instead, see `moclip.io.parallel.for_each_file`.
+    scheduler : see `moclip.io.parallel.for_each_file`.
 
     Raises
     ------
     ClipsError
         At the end, with every clip that could not be read; the others are kept.
     """
-    hashes, failures = hash_files([clip.path for clip in clips], workers, executor)
+    hashes, failures = sha256_of([clip.path for clip in clips], workers)
     targets = {path: content_path(store, value) for path, value in hashes.items()}
     # Copies of a video are read once.
     videos = {target: path for path, target in targets.items() if not is_stored(target, hashes[path])}
     jobs = [(path, target) for target, path in videos.items()]
-    reasons = dict(for_each_file(store_motion, jobs, "motion vectors", workers, executor, on_error="skip"))
+    reasons = dict(for_each_file(store_motion, jobs, "motion vectors", workers, scheduler, on_error="skip"))
     for path, target in targets.items():
         if (read := videos.get(target)) in reasons:
             failures.append((path, reasons[read]))
@@ -105,31 +98,27 @@ def appearance_features(
         "frame": f"{frame}, seed {seed}" if frame == "random" else frame,
         "precision": precision,
     }
-    names = [clip.name for clip in clips]
-    header = facts | {"names": names, "videos": {clip.name: hashes[clip.path] for clip in clips}}
+    names, key = [clip.name for clip in clips], keys.key("appearance", facts)
+    header = facts | {"names": names, "videos": {clip.name: hashes[clip.path] for clip in clips}, "key": key}
     if path.is_file():
         tensors, kept = load_tensors(path)
         if kept == header:
             log.info("appearance features: unchanged, read from %s", path)
             return tensors["features"]
-    folder = cache_dir() / "appearance" / _key(facts | {"version": APPEARANCE})
-    rows = read_rows(folder, set(hashes.values()))
-    missing = {clip.path: hashes[clip.path] for clip in clips if hashes[clip.path] not in rows}
-    if missing:
-        at_once = max(1, batch_size // len(appearance_frames(1, frame, content="0")))  # clips
+    videos = {hashes[clip.path]: clip.path for clip in clips}
+    at_once = max(1, batch_size // len(appearance_frames(1, frame, content="0")))  # clips
 
-        def read(path: Path) -> Tensor:
-            return torch.stack([preprocess(picture) for picture in seen_frames(path, frame, seed)])  # (K, 3, S, S)
+    def read(path: Path) -> Tensor:
+        return torch.stack([preprocess(picture) for picture in seen_frames(path, frame, seed)])  # (K, 3, S, S)
 
-        rows |= _encode(encoder, read, precision, missing, at_once, folder)
-    frames = np.stack([rows[hashes[clip.path]] for clip in clips])  # (N, K, D)
+    def compute(missing: Missing, keep: Keep) -> None:
+        _encode(encoder, read, precision, {name: videos[name] for name in missing}, at_once, keep)
+
+    names_of_rows = [hashes[clip.path] for clip in clips]
+    frames = cached_rows("appearance", key, ["frames"], names_of_rows, compute)["frames"]
     features = frames.mean(axis=1)
     save_tensors(path, {"features": features} | ({"frames": frames} if frames.shape[1] > 1 else {}), header)
     return features
-
-
-def _key(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def seen_frames(path: Path, which: str, seed: int = 0) -> np.ndarray:
@@ -142,38 +131,27 @@ def _encode(
     encoder: Encoder,
     read: Callable[[Path], Tensor],
     precision: str,
-    videos: dict[Path, str],
+    videos: dict[str, Path],
     at_once: int,
-    folder: Path,
-) -> dict[str, np.ndarray]:
-    """Features (K, D) by fingerprint, kept in ``folder`` whenever there are enough for a file of their own.
-
-    ``at_once``: clips.
-    """
+    keep: Keep,
+) -> None:
+    """Give features (K, D) of videos, by content hash, to ``keep``, ``at_once`` clips per batch."""
     encoder.eval()
-    paths, failures = list(videos), []
-    rows: dict[str, np.ndarray] = {}
-    unkept: dict[str, np.ndarray] = {}
-    for start in track(range(0, len(paths), at_once), "appearance features", unit="batch"):
+    hashes, failures = list(videos), []
+    for start in track(range(0, len(hashes), at_once), "appearance features", unit="batch"):
         images, names = [], []
-        for path in paths[start : start + at_once]:
+        for name in hashes[start : start + at_once]:
             try:
-                images.append(read(path))
-                names.append(videos[path])
+                images.append(read(videos[name]))
+                names.append(name)
             except VideoError as error:
-                failures.append((path, f"{type(error).__name__}: {error}"))
+                failures.append((videos[name], f"{type(error).__name__}: {error}"))
         if images:
             encoded = encode_images(encoder, torch.cat(images), precision).numpy()  # (B * K, D)
             parts = encoded.reshape(len(images), -1, encoded.shape[1])
-            unkept |= dict(zip(names, parts, strict=True))
-        # Whole batches, so that a call that goes on has the batches of one that was not killed.
-        if unkept and (len(unkept) + at_once > KEPT_AT_ONCE or start + at_once >= len(paths)):
-            add_rows(folder, unkept)
-            rows |= unkept
-            unkept = {}
+            keep({name: {"frames": part} for name, part in zip(names, parts, strict=True)})
     if failures:
-        raise ClipsError(sorted(failures), len(paths), REMEDY)
-    return rows
+        raise ClipsError(sorted(failures), len(hashes), REMEDY)
 
 
 def encode_images(encoder: Encoder, images: Tensor, precision: str) -> Tensor:
@@ -187,7 +165,8 @@ def encode_images(encoder: Encoder, images: Tensor, precision: str) -> Tensor:
 def class_features(encoder: Encoder, prompts: Sequence[Sequence[str]], normalise: bool = True) -> Tensor:
     """`moclip.encoders.base.class_embeddings` on the CPU, kept for all runs by the weights and the prompts."""
     facts = {"encoder": encoder.name, "weights": state_hash(encoder), "prompts": prompts, "normalise": normalise}
-    path = cache_dir() / "texts" / f"{_key(facts | {'version': TEXTS})}.safetensors"
+    key = keys.key("texts", facts)
+    path = cache_dir() / "texts" / f"{keys.digest(key)}.safetensors"
     if not path.is_file():
-        save_tensors(path, {"classes": class_embeddings(encoder, prompts, normalise).cpu().numpy()}, facts)
+        save_tensors(path, {"classes": class_embeddings(encoder, prompts, normalise).cpu().numpy()}, key)
     return torch.from_numpy(load_tensors(path)[0]["classes"])

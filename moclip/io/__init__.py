@@ -1,1 +1,1 @@
-"""Files: where they lie, how they are written whole, what is kept and when it still holds."""
+"""Files: paths, whole writes, forms, keys of validity, caches, and work on many files."""

@@ -19,7 +19,7 @@ from moclip.errors import MoclipError
 from moclip.io.files import atomic_path
 
 FACTS = ("dataset", "protocol", "views", "n_train", "data")  # header entries that stand in every row too
-TOP = 5  # predictions list this many classes a clip
+TOP = 5  # predictions list this many classes per clip
 # Columns of names, which stay text: a class may be called "NA", "007" or "True".
 NAMES = ("dataset", "video", "group", "class_name", "pred", *(f"top{rank + 1}" for rank in range(TOP)))
 
@@ -58,7 +58,7 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         It is damaged.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there yet; an earlier notebook makes it: run `moclip reproduce`")
+        raise FileNotFoundError(f"{path} is not there yet; `moclip reproduce` runs the notebook that makes it")
     with _reading(path), safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["header"])
         return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a dict
@@ -94,7 +94,7 @@ def save_predictions(
     scores: np.ndarray,
     header: Mapping[str, Any],
 ) -> None:
-    """Write ``<system>-seed<seed>.csv`` (one row a clip) and ``.safetensors`` (all scores).
+    """Write ``<system>-seed<seed>.csv`` (one row per clip) and ``.safetensors`` (all scores).
 
     Parameters
     ----------
@@ -128,13 +128,13 @@ def save_predictions(
 
 
 def forget_predictions(folder: Path, system: str) -> None:
-    """Remove what an earlier run wrote for a system: with other seeds or data it would be counted in."""
+    """Remove the predictions of a system, so that those of earlier seeds or data are not counted with the new ones."""
     for path in folder.glob(f"*/{system}-seed*"):
         path.unlink()
 
 
 def load_predictions(folder: Path, datasets: Sequence[str]) -> pd.DataFrame:
-    """All predictions on ``datasets`` under ``folder``, one row a clip, system, seed and data set.
+    """All predictions on ``datasets`` under ``folder``, one row per clip, system, seed and data set.
 
     Columns are those of `read_predictions`.
     """

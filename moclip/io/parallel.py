@@ -1,35 +1,50 @@
-"""The same work on many files: processes, a progress bar, and nothing lost when one file fails."""
+"""The same work on many files, in processes of this machine or of a Dask cluster, with a progress bar.
+
+A file that fails is reported at the end; the other files are done. On this machine the processes are pebble's: the
+standard library's pool stops all work when one worker dies, and joblib does too.
+"""
 
 import multiprocessing
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib import metadata
 from itertools import islice
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from pebble import ProcessExpired, ProcessPool
+
+import moclip
 from moclip.errors import MoclipError
 from moclip.io.progress import track
 
-UNDER_WAY = 1000  # jobs handed out at once: enough for any machine, and a scheduler is not buried
+UNDER_WAY = 1000  # jobs submitted at once: enough for any machine, and few enough for a scheduler
+LONGEST = 3600.0  # seconds for one file; a worker that needs longer hangs, and is ended
+WORKER_SECONDS = 120  # a cluster that grows on demand starts its first worker late
 
 Job = tuple[Any, ...]
+Submit = Callable[[Callable[..., Any], Job], "Future[Any]"]
 
 
 class ClipsError(MoclipError):
-    """Some files could not be done; the others are. ``failures`` holds (path, reason) pairs, ``advice`` the remedy."""
+    """Some files failed; the others are done. ``failures`` holds (path, reason) pairs, ``advice`` the remedy."""
 
     def __init__(self, failures: Sequence[tuple[Path, str]], total: int, advice: str = "") -> None:
         self.failures = list(failures)
         listed = "\n".join(f"  {path}: {reason}" for path, reason in self.failures[:10])
         more = f"\n  ... and {len(self.failures) - 10} more" if len(self.failures) > 10 else ""
-        found = f"{len(self.failures)} of {total} clips failed (the others are done, kept):\n{listed}{more}"
-        super().__init__(f"{found}\n{advice}" if advice else found)
+        message = f"{len(self.failures)} of {total} clips failed (the others are done and kept):\n{listed}{more}"
+        super().__init__(f"{message}\n{advice}" if advice else message)
+
+
+class SchedulerError(MoclipError):
+    """The Dask cluster cannot be used; the message says why and what to do."""
 
 
 def for_each_file(
@@ -37,32 +52,34 @@ def for_each_file(
     jobs: Sequence[Job],
     description: str,
     workers: int | None = None,
-    executor: Executor | str | None = None,
+    scheduler: str | None = None,
     on_error: str = "raise",
     done: Callable[[Any, Any], None] | None = None,
 ) -> list[tuple[Path, str]]:
-    """Do ``work(*job)`` for all jobs.
+    """Call ``work(*job)`` for all jobs.
 
     Parameters
     ----------
-    work : a module's function, so that other processes can import it.
-    jobs : arguments of one call each, a path among them: the first path names the job in errors.
-    workers : processes; all cores if None.
-    executor : runs the work instead, and stays open; or the address of a Dask scheduler (``tcp://host:port``).
+    work : a function of a module, so that other processes can import it.
+    jobs : the arguments of each call. The first path among them names the job in errors.
+    workers : processes; one per core if None.
+    scheduler : address of a Dask scheduler (``tcp://host:port``), whose workers do the work instead. They need the same
+        paths (a shared file system) and the same versions of the libraries that read video.
     on_error : "raise", or "skip": failures are returned instead.
-    done : called here, in this process, with every job that went well and what the work returned.
+    done : called in this process with each job that succeeded and the result of the call.
 
     Returns
     -------
     list of (Path, str)
-        With "skip", path and reason of every file that failed, by path; the others are done.
+        With "skip", path and reason of each file that failed, sorted by path.
 
     Raises
     ------
     ClipsError
-        At the end, with path and reason of every file that failed, unless they are skipped.
+        With "raise", at the end: path and reason of each file that failed. A worker that dies while it reads a file is
+        a failure of that file.
     RuntimeError
-        The processes died.
+        No worker can start.
     SchedulerError
         The Dask cluster cannot be used.
     """
@@ -71,76 +88,68 @@ def for_each_file(
     if not jobs:
         return []
     failures: list[tuple[Path, str]] = []
-    try:
-        with _opened(executor, workers, len(jobs)) as pool:
-            for job, future in track(_completed(pool, work, jobs), description, total=len(jobs), unit="clip"):
-                try:
-                    result = future.result()
-                except BrokenProcessPool:
-                    raise
-                except Exception as error:  # whatever one file does, the others go on
-                    path = next(part for part in job if isinstance(part, Path))
-                    reason = str(error).replace(f"{path}: ", "")  # the path stands beside it
-                    failures.append((path, f"{type(error).__name__}: {reason}"))
-                else:
-                    if done is not None:
-                        done(job, result)
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            f"{description}: the worker processes died. They import the main script, so it keeps its work "
-            'under `if __name__ == "__main__":`; or there was too little memory: ask for fewer workers'
-        ) from error
+    with _cluster(scheduler) if scheduler else _processes(workers or len(os.sched_getaffinity(0)), len(jobs)) as submit:
+        for job, future in track(_completed(submit, work, jobs), description, total=len(jobs), unit="clip"):
+            try:
+                result = future.result()
+            except BrokenProcessPool as error:
+                raise RuntimeError(
+                    f"{description}: the worker processes cannot start. They import the main script, so its work has "
+                    'to stand under `if __name__ == "__main__":`; or there was too little memory: ask for fewer workers'
+                ) from error
+            except Exception as error:  # any error of one file; the others are still done
+                path = next(part for part in job if isinstance(part, Path))
+                failures.append((path, _reason(error, path)))
+            else:
+                if done is not None:
+                    done(job, result)
     failures.sort()
     if failures and on_error == "raise":
         raise ClipsError(failures, len(jobs))
     return failures
 
 
-def _completed(pool: Executor, work: Callable[..., Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, "Future[Any]"]]:
-    """Every job with its future, as they end."""
+def _reason(error: Exception, path: Path) -> str:
+    if isinstance(error, ProcessExpired):
+        return f"the process that read it died (exit code {error.exitcode}; a signal if negative)"
+    if isinstance(error, TimeoutError):
+        return f"the process that read it did not end within {LONGEST:g} s"
+    return f"{type(error).__name__}: {str(error).replace(f'{path}: ', '')}"  # the path stands beside it
+
+
+def _completed(submit: Submit, work: Callable[..., Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, "Future[Any]"]]:
+    """Each job with its future, in the order in which they end."""
     ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     running: dict[Future[Any], Job] = {}
     waiting = iter(jobs)
 
-    def hand_out(count: int) -> None:
+    def submit_next(count: int) -> None:
         for job in islice(waiting, count):
-            future = pool.submit(work, *job)
+            future = submit(work, job)
             running[future] = job
             future.add_done_callback(ended.put)
 
-    hand_out(UNDER_WAY)
+    submit_next(UNDER_WAY)
     while running:
         future = ended.get()
         yield running.pop(future), future
-        hand_out(1)
+        submit_next(1)
 
 
 @contextmanager
-def _opened(executor: Executor | str | None, workers: int | None, jobs: int) -> Iterator[Executor]:
-    """What runs the work; closed afterwards if it was opened here."""
-    if isinstance(executor, str):
-        from moclip.io.cluster import dask_executor
-
-        with dask_executor(executor) as cluster:
-            yield cluster
-    elif executor is not None:
-        yield executor
-    else:
-        pool = _process_pool(min(workers or len(os.sched_getaffinity(0)), jobs))
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _process_pool(workers: int) -> ProcessPoolExecutor:
+def _processes(workers: int, jobs: int) -> Iterator[Submit]:
     # Not fork: the parent may hold threads (torch, FFmpeg) that a forked child would wait for.
     context = multiprocessing.get_context("forkserver")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_the_parent)
+    pool = ProcessPool(min(workers, jobs), initializer=_end_with_the_parent, context=context)
+    try:
+        yield lambda work, job: pool.schedule(work, args=job, timeout=LONGEST)
+    finally:
+        pool.stop()
+        pool.join()
 
 
 def _end_with_the_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """Let a worker end when its parent is killed, also in the middle of a file."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
@@ -149,3 +158,49 @@ def _end_with_the_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _cluster(address: str, timeout: float = 10) -> Iterator[Submit]:
+    """Connect to a Dask scheduler that has ``timeout`` seconds to answer."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise SchedulerError(
+            f"data.scheduler={address} needs Dask: pip install 'moclip-lite[distributed]' (or leave it unset)"
+        ) from error
+    try:
+        client = Client(address, timeout=timeout, set_as_default=False)
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        raise SchedulerError(
+            f"no Dask scheduler answers at {address} within {timeout:g} s; start one with `dask scheduler` and "
+            f"`dask worker {address}`, or leave data.scheduler unset ({error})"
+        ) from error
+    with client:
+        _check_workers(client, address)
+        executor = client.get_executor(pure=False)
+        yield lambda work, job: executor.submit(work, *job)
+
+
+def _check_workers(client: Any, address: str) -> None:
+    """Raise `SchedulerError` where a worker has other versions of what the stored bytes follow from.
+
+    Dask's ``Client.get_versions`` knows nothing of av and of this package.
+    """
+    here = _versions()
+    try:
+        client.submit(_versions, pure=False).result(timeout=WORKER_SECONDS)  # makes a cluster start a worker
+        workers = client.run(_versions)
+    except TimeoutError as error:
+        raise SchedulerError(f"no worker at {address} within {WORKER_SECONDS} s: `dask worker {address}`") from error
+    except ImportError as error:
+        raise SchedulerError(f"a worker at {address} cannot import moclip: install it there ({error})") from error
+    for worker, installed in workers.items():
+        if installed != here:
+            raise SchedulerError(
+                f"worker {worker} has {installed}, this process {here}: results would differ; install the same versions"
+            )
+
+
+def _versions() -> dict[str, str]:
+    return {"moclip": moclip.__version__, **{name: metadata.version(name) for name in ("av", "numpy")}}

@@ -18,11 +18,11 @@ _LINE_EVERY = 20.0  # seconds between status lines where there is no terminal
 class Display:
     """What the user sees: on a terminal a line that changes, elsewhere plain lines now and then."""
 
-    def __init__(self, say: Say, stages: Sequence[Stage], expected: Mapping[str, float | None]) -> None:
+    def __init__(self, say: Say, stages: Sequence[Stage], due: Mapping[str, float | None]) -> None:
         self.live = sys.stderr.isatty()
         self.say: Say = tqdm.write if self.live and say is typer.echo else say
         self.names = [stage.name for stage in stages]
-        self.expected = expected
+        self.due = due  # seconds of the stages that will run
         self.bar: tqdm | None = None
 
     def _place(self, stage: Stage) -> str:
@@ -59,8 +59,8 @@ class Display:
 
     def _left(self) -> str:
         """``, about 3 min 05 s left`` for all that is still to run, where it is known."""
-        later = [self.expected[name] for name in self.names[self.names.index(self.stage.name) + 1 :]]
-        this = self.expected[self.stage.name]
+        later = [self.due.get(name, 0.0) for name in self.names[self.names.index(self.stage.name) + 1 :]]
+        this = self.due.get(self.stage.name, 0.0)
         if this is None or None in later:
             return ""
         left = max(this - (time.monotonic() - self.start), 0) + sum(seconds or 0 for seconds in later)

@@ -1,6 +1,6 @@
 """Execute one notebook with papermill, in a kernel that is certainly this interpreter.
 
-A user's own kernels, IPython profile and matplotlib backend have no say: the kernel is described in a temporary folder
+The user's kernels, IPython profile and matplotlib backend are not used: the kernel is described in a temporary folder
 under a name of ours, which Jupyter looks up first.
 """
 
@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from moclip.errors import MoclipError
+from moclip.io.files import atomic_path
 from moclip.io.progress import STATUS_VARIABLE
 
 KERNEL = "moclip-this-interpreter"
 
-# Of the kernel whatever the user has set.
+# Environment of the kernel, in place of the user's.
 _FIXED = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # a window of QtAgg would wait for a click
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger's warning about frozen modules, into the terminal
 }
-# Of the kernel unless the user has set them.
+# Environment of the kernel where the user has set nothing.
 _DEFAULTS = {
-    # glibc gives large freed blocks back to the system at once and takes them anew: half of the time of a convolution
+    # glibc returns large freed blocks to the system at once and requests them again: half of the time of a convolution
     # with large activations. It reads these when a process starts, so they help a kernel and not this process.
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
@@ -41,7 +42,7 @@ _DEFAULTS = {
 
 
 class NotebookError(MoclipError):
-    """A notebook that failed; the message names notebook, cell and error, and says how to go on."""
+    """A notebook that failed; the message names notebook, cell and error, and says what to do next."""
 
     exit_code = 1
 
@@ -101,6 +102,23 @@ def execute(
             raise NotebookError(_explain(notebook, copy, progress, source, what)) from error
 
 
+def refresh(notebook: Path, copy: Path) -> None:
+    """Give the executed copy of an unchanged notebook its present text; outputs stay, nothing runs."""
+    if not copy.is_file():
+        return
+    source, executed = (json.loads(path.read_text(encoding="utf-8")) for path in (notebook, copy))
+    injected = [cell for cell in executed["cells"] if "injected-parameters" in cell["metadata"].get("tags", [])]
+    results = [cell for cell in executed["cells"] if cell["cell_type"] == "code" and cell not in injected]
+    cells = []
+    for cell in source["cells"]:
+        cells.append({**results.pop(0), "source": cell["source"]} if cell["cell_type"] == "code" and results else cell)
+        if "parameters" in cell["metadata"].get("tags", []):
+            cells += injected
+    if ["".join(cell["source"]) for cell in cells] != ["".join(cell["source"]) for cell in executed["cells"]]:
+        with atomic_path(copy) as temporary:
+            temporary.write_text(json.dumps({**executed, "cells": cells}, indent=1) + "\n", encoding="utf-8")
+
+
 def _explain(notebook: Path, copy: Path, progress: Progress, source: str, what: str) -> str:
     lines = [line for line in source.splitlines() if line.strip()]
     return (
@@ -108,7 +126,7 @@ def _explain(notebook: Path, copy: Path, progress: Progress, source: str, what: 
         f"    {lines[0] if lines else '(no source)'}\n"
         f"  {what}\n"
         f"  executed so far, with the traceback: {copy}\n"
-        f"  to go on: mend it and give the same command again (finished notebooks are skipped), "
+        f"  next: correct it and repeat the command (finished notebooks are skipped), "
         f"or add --only {notebook.name[:2]} to run this one alone"
     )
 

@@ -35,7 +35,7 @@ def publishable(run: str) -> list[Path]:
 def publish(run: str) -> list[str]:
     """Copy tables and figures of a run to ``figures/<run>/``.
 
-    Files of the last publication that the run no longer has are removed; other files there are left alone.
+    Files of the last publication that the run no longer has are removed. Further files in the folder stay.
 
     Returns
     -------
@@ -44,18 +44,14 @@ def publish(run: str) -> list[str]:
     Raises
     ------
     PublishError
-        The run has neither tables nor figures, or the last publication's list of files is damaged.
+        The last publication's list of files is damaged.
     """
     sources = publishable(run)
-    if not sources:
-        raise PublishError(
-            f"nothing to publish: no tables or figures in {paths.run_dir(run)}; run `moclip reproduce` first"
-        )
     target = paths.figures_dir(run)
     manifest = {path.name: sha256_file(path) for path in sources}
     last = _last_manifest(target / MANIFEST)
-    own = [name for name in last if Path(name).name == name]  # never a path out of the folder
-    gone = [name for name in own if name not in manifest and (target / name).is_file()]
+    safe = [name for name in last if Path(name).name == name]  # never a path out of the folder
+    gone = [name for name in safe if name not in manifest and (target / name).is_file()]
     for name in gone:
         (target / name).unlink()
     changed = []
@@ -89,7 +85,7 @@ def publish_seeds(run: str, runs: Mapping[int, str]) -> list[Path]:
     Returns
     -------
     Paths of ``motion_seeds.csv`` (all rows, with a column ``motion_seed``) and ``motion_seeds_summary.csv`` (mean,
-    standard deviation over seeds and their number n, a row a data set and system).
+    standard deviation over seeds and their number n, one row per data set and system).
     """
     rows = _joined("motion_seed", runs)
     accuracy = rows.groupby(["dataset", "system"], sort=False)["accuracy"]
@@ -126,7 +122,7 @@ def publish_folds(run: str, runs: Mapping[int, str], report: Report) -> list[Pat
 
 
 def _joined(column: str, runs: Mapping[int, str]) -> "pd.DataFrame":
-    """``tables/results.csv`` of all runs, one under the other, with what tells them apart in ``column``."""
+    """The rows of ``tables/results.csv`` of all runs, with the seed or fold of each run in ``column``."""
     import pandas as pd
 
     parts = []

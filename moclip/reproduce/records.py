@@ -1,45 +1,47 @@
-"""Is a stage up to date, and if not, why: its key, and the record of its last success.
+"""Is a stage up to date, and if not, why? Its key (`moclip.io.keys`), and the record of its last success.
 
-After a successful run ``runs/<run>/stages/<notebook>.json`` holds everything that the stage's key is made of and the
-hash of every artefact that it made. The same file is the provenance of those artefacts: configuration, inputs, code,
-versions, git commit. A stage is up to date when its key is the recorded one and its artefacts are as recorded.
+After a successful run ``runs/<run>/stages/<notebook>.json`` holds the stage's key and the hash of every artefact that
+it made, and beside them what explains these artefacts: git commit, platform, time. A stage is up to date while its key
+and its artefacts are the recorded ones.
 """
 
 import ast
-import hashlib
 import json
+import os
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from moclip.config.sections import Config
+from moclip.io import keys
 from moclip.io.files import atomic_path, sha256_file
-from moclip.reproduce import closure
+from moclip.io.fingerprints import fingerprints
 from moclip.reproduce.stages import Stage, StageError, matches
 
-KEYED_PACKAGES = ("torch", "timm", "av", "numpy")
-NOT_KEYED = {("data", "workers"), ("data", "scheduler")}  # change how fast, never what
-# The user's own files: a stage that reads the section is keyed by what lies there. Generated data are made by a stage.
-USERS_FILES = (("data", "root"), ("data", "annotation_path"), ("figures", "video"))
+# No part of a key: how fast, and where the user's files lie. What lies there is an input.
+NOT_KEYED = ("data.workers", "data.scheduler", "data.root", "data.annotation_path", "figures.video")
+USERS_FILES = ("data.root", "data.annotation_path", "figures.video")
 PUBLISHED = ("tables/", "figures/")  # folders of what the reader sees
+_NO_VIDEOS = (".txt", ".md")  # notes among the videos
+_SETTLED = 2.0  # seconds: a younger file may change without a change of its times
 
 
 @dataclass(frozen=True)
 class State:
-    """What a stage's key is made of now, and why it has to run (nothing: it is up to date)."""
+    """A stage's key now, and why the stage has to run (no reasons: it is up to date)."""
 
-    components: dict[str, Any]
+    key: dict[str, Any]
     reasons: tuple[str, ...]
 
 
 def hashes(run: Path, globs: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of every file that the globs cover, by path relative to the run."""
+    """SHA-256 of each file that the globs cover, by path relative to the run."""
     paths = sorted({path for glob in globs for path in matches(run, glob)})
     return {
         path.relative_to(run).as_posix(): _sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths
@@ -52,60 +54,95 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # size and time are t
 
 
 def state(stage: Stage, config: Config, run: Path, package: Path) -> State:
-    """Compare what a stage stands on now with what its record says."""
-    now = components(stage, config, run, package)
+    """Compare the key of a stage with its record."""
+    now = stage_key(stage, config, run, package)
     record = read_record(stage, run)
     if record is None:
         return State(now, ("not run yet",))
     made = hashes(run, list(record["made"]))
     lost = [f"{path} {'was changed since' if path in made else 'is missing'}" for path in record["made"]
             if made.get(path) != record["made"][path]]  # fmt: skip
-    changed = _differences(record["components"], now) if record["key"] != _digest(now) else []
-    return State(now, (*changed, *lost))
+    return State(now, (*keys.differences(record["key"], now), *lost))
 
 
-def components(stage: Stage, config: Config, run: Path, package: Path) -> dict[str, Any]:
-    """Everything that a stage's key is made of."""
-    values = _chosen(config, stage.config)
-    for section, name in NOT_KEYED:
-        if section in values:
-            values[section].pop(name, None)
-    needs = (*stage.needs, *stage.uses)
-    declared = {"needs": needs, "makes": stage.makes, "config": stage.config}
-    files = closure.files([python(code, stage) for code in stage.code], package)
-    return {
-        "notebook": _digest([stage.code, declared]),
-        "config": values,
-        "files": _users_files(config, stage.config),
-        "needs": hashes(run, needs),
-        "modules": {path.relative_to(package.parent).as_posix(): sha256_file(path) for path in files},
-        "versions": versions(KEYED_PACKAGES),
+def stage_key(stage: Stage, config: Config, run: Path, package: Path) -> dict[str, Any]:
+    """The parts of a stage's key: notebook, rooms that its code imports, libraries, configuration, inputs."""
+    rooms = keys.rooms([python(code, stage) for code in stage.code], package)
+    declared = {"needs": (*stage.needs, *stage.uses), "makes": stage.makes, "config": stage.config}
+    cells = [_meaning(code) for code in stage.code]
+    parts = {
+        "code": {"this notebook": keys.digest([cells, declared]), **keys.code(rooms, package)},
+        "versions": keys.versions(rooms),
+        "settings": _chosen(config, stage.config),
+        "inputs": _users_files(stage, config, run) | hashes(run, declared["needs"]),
     }
+    return json.loads(json.dumps(parts))  # type: ignore[no-any-return]
+
+
+def _meaning(code: str) -> tuple[str, bool]:
+    """A cell without its comments, and whether it ends in the semicolon that hides its last value."""
+    try:
+        return keys.meaning(code), code.rstrip().endswith(";")
+    except SyntaxError:  # IPython's own lines
+        return code, False
 
 
 def _chosen(config: Config, names: Sequence[str]) -> dict[str, Any]:
-    """The named sections and fields of the configuration, by name."""
+    """The named sections and fields of the configuration that are keyed, by name."""
     whole = config.model_dump(mode="json")
-    return {name: reduce(lambda part, key: part[key], name.split("."), whole) for name in names}
+    chosen = {name: reduce(lambda part, key: part[key], name.split("."), whole) for name in names}
+    for field in NOT_KEYED:
+        section, name = field.split(".")
+        chosen.pop(field, None)
+        chosen.get(section, {}).pop(name, None)
+    return chosen
 
 
-def _users_files(config: Config, sections: Sequence[str]) -> dict[str, str]:
-    """A digest of names, sizes and times of each place that the user named, by its name in the configuration."""
+def _users_files(stage: Stage, config: Config, run: Path) -> dict[str, str]:
+    """A digest of names and contents of each place that the user named, where the stage reads it."""
     result = {}
-    for section, name in USERS_FILES:
+    for field in USERS_FILES:
+        section, name = field.split(".")
         place: Path | None = getattr(getattr(config, section), name)
-        named = section in sections or f"{section}.{name}" in sections
-        if named and place is not None and (section, config.data.name) != ("data", "moving_photos"):
-            files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
-            stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-            result[f"{section}.{name}"] = _digest(stats)
+        reads = field in stage.config or section in stage.config
+        prepared = section == "data" and any(need.startswith("data/") for need in stage.needs)  # its manifest is keyed
+        if reads and place is not None and not prepared and (section, config.data.name) != ("data", "moving_photos"):
+            files = [place] if place.is_file() else _walk(place)
+            skipped = _NO_VIDEOS if name == "root" else ()
+            contents = _contents([path for path in files if path.suffix not in skipped], run)
+            names = {os.path.relpath(path, place): contents[path] for path in contents}
+            result[f"files in {field}"] = keys.digest(names)
     return result
+
+
+def _walk(place: Path) -> list[Path]:
+    return sorted(
+        Path(folder) / name
+        for folder, _, names in os.walk(place, followlinks=True)
+        for name in names
+        if not name.startswith(".")
+    )
+
+
+def _contents(paths: Sequence[Path], run: Path) -> dict[Path, str]:
+    """SHA-256 of the user's files; one that looks as it did when it was hashed is not read again."""
+    memo_file = run / "stages" / ".files.json"
+    memo: dict[str, list[Any]] = _read_json(memo_file) or {}
+    looks = {}
+    for path in paths:
+        stat = path.stat()
+        looks[path] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    hashed = {path: memo[str(path)][-1] for path in paths if memo.get(str(path), [])[:-1] == looks[path]}
+    if new := fingerprints([path for path in paths if path not in hashed]):
+        settled = (time.time() - _SETTLED) * 1e9
+        memo |= {str(path): [*looks[path], new[path]] for path in new if max(looks[path][1:3]) < settled}
+        _write_json(memo_file, memo)
+    return hashed | new
 
 
 def python(code: str, stage: Stage) -> str:
     """A cell as plain Python: IPython's own lines (``%matplotlib inline``, ``!ls``) say nothing about imports."""
     plain = re.sub(r"(?m)^([ \t]*)[%!].*$", r"\1pass", code)
-    error = None
     for text in (code, plain):
         try:
             ast.parse(text)
@@ -114,43 +151,7 @@ def python(code: str, stage: Stage) -> str:
             error = problem
     if code.startswith("%%"):  # another language, or free text
         return ""
-    assert error is not None
     raise StageError(f"{stage.path.name}: a cell is not Python ({error.msg}): {(error.text or '').strip()}")
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Installed versions; ``absent`` where a package is not."""
-    result = {}
-    for package in packages:
-        try:
-            result[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            result[package] = "absent"
-    return result
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Why a key changed, in words."""
-    words = ["notebook changed"] if old["notebook"] != new["notebook"] else []
-    for name in _changed(old["config"], new["config"]):
-        before, after = old["config"].get(name), new["config"].get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            words += [f"config {name}.{k} changed ({before.get(k)} -> {after.get(k)})" for k in _changed(before, after)]
-        else:
-            words.append(f"config {name} changed ({before} -> {after})")
-    texts = {"needs": "upstream {} changed", "modules": "{} changed", "files": "files in {} changed"}
-    for part, text in texts.items():
-        words += [text.format(name) for name in _changed(old.get(part, {}), new[part])]
-    both = old["versions"], new["versions"]
-    return words + [f"{name} {both[0].get(name)} -> {both[1].get(name)}" for name in _changed(*both)]
-
-
-def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    return [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
 
 
 def record_path(stage: Stage, run: Path) -> Path:
@@ -160,15 +161,26 @@ def record_path(stage: Stage, run: Path) -> Path:
 
 def read_record(stage: Stage, run: Path) -> dict[str, Any] | None:
     """The record of a stage's last success; None where there is none, or none that can be read."""
+    record = _read_json(record_path(stage, run))
+    complete = record is not None and {"key", "made", "seconds"} <= record.keys() and isinstance(record["key"], dict)
+    return record if complete else None
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(record_path(stage, run).read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return record if isinstance(record, dict) and {"key", "components", "made", "seconds"} <= record.keys() else None
+    return values if isinstance(values, dict) else None
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:  # not by io.artefacts, which loads pandas
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def signatures(stage: Stage, run: Path) -> dict[Path, tuple[int, int, int]]:
-    """What tells a rewritten file from an untouched one, for everything that a stage's globs cover."""
+    """What tells a rewritten file from an untouched one, for each file that the stage's globs cover."""
     stats = {path: path.stat() for glob in stage.makes for path in matches(run, glob)}
     return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 
@@ -176,8 +188,8 @@ def signatures(stage: Stage, run: Path) -> dict[Path, tuple[int, int, int]]:
 def check_made(stage: Stage, run: Path, before: dict[Path, tuple[int, int, int]]) -> None:
     """Raise `StageError` where a stage that just ran did not make all that it declares.
 
-    Tables and figures have to be new: one that an earlier version of the notebook left would be published as this
-    run's, so it is removed. Elsewhere presence is enough, since rooms may keep what is still valid (extracted motion).
+    Tables and figures have to be new. One that an earlier version of the notebook left would be published as a result
+    of this run, so it is removed. For other artefacts presence is enough: rooms keep what is still valid.
     """
     after = signatures(stage, run)
     for path in after:
@@ -190,15 +202,14 @@ def check_made(stage: Stage, run: Path, before: dict[Path, tuple[int, int, int]]
             )
 
 
-def write_record(stage: Stage, run: Path, profile: str, parts: dict[str, Any], seconds: float) -> None:
-    """Record a success: key and components, artefacts, time; the git commit is recorded, never keyed."""
+def write_record(stage: Stage, run: Path, profile: str, key: dict[str, Any], seconds: float) -> None:
+    """Record a success. The git commit is recorded, never keyed."""
     record = {
-        "notebook": stage.path.name, "profile": profile, "run": run.name, "key": _digest(parts), "components": parts,
-        "made": hashes(run, stage.makes), "seconds": round(seconds, 1), "git_commit": git_commit(stage.path.parent),
+        "notebook": stage.path.name, "profile": profile, "run": run.name, "key": key, "made": hashes(run, stage.makes),
+        "seconds": round(seconds, 1), "git_commit": git_commit(stage.path.parent),
         "python": platform.python_version(), "platform": platform.platform(),
     }  # fmt: skip
-    with atomic_path(record_path(stage, run)) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    _write_json(record_path(stage, run), record)
 
 
 def git_commit(folder: Path) -> str | None:

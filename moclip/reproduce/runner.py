@@ -1,12 +1,11 @@
 """Run the numbered notebooks in the order of what they need and make, and publish what they made.
 
-The one command: ``moclip reproduce``. What is up to date is skipped and says so (`moclip.reproduce.records`).
+``moclip reproduce`` is the command. A stage that is up to date (`moclip.reproduce.records`) is skipped.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from moclip.config.load import load_config, merge, nested
 from moclip.config.sections import Config, ConfigError
 from moclip.errors import MoclipError
 from moclip.io import paths
-from moclip.reproduce.display import Display, Say, brief
-from moclip.reproduce.notebook import Progress, execute
+from moclip.io.keys import PACKAGE
+from moclip.reproduce.display import Display, Say, brief, clock
+from moclip.reproduce.notebook import Progress, execute, refresh
+from moclip.reproduce.publish import PublishError, publish_folds, publish_seeds, publishable
 from moclip.reproduce.publish import publish as publish_run
-from moclip.reproduce.publish import publish_folds, publish_seeds, publishable
 from moclip.reproduce.records import USERS_FILES, State, check_made, read_record, signatures, state, write_record
 from moclip.reproduce.stages import Stage, check_needs, read_stages, select, upstream
 
@@ -30,12 +30,12 @@ WITH_FOLDS = ("ucf101", "hmdb51")
 
 
 class BusyError(MoclipError):
-    """Another process is running the same run."""
+    """A run cannot be locked: another process holds it, or its file system has no locks."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened to a stage: ``ran`` or ``skipped``, with its reasons."""
+    """Whether a stage ran, and for which reasons."""
 
     stage: Stage
     ran: bool
@@ -51,35 +51,53 @@ class Job:
     config: Config
     stages: list[Stage]
     run: Path
-    package: Path
 
-    def states(self) -> dict[str, State]:
-        """Every stage's state now, by name."""
-        return {stage.name: state(stage, self.config, self.run, self.package) for stage in self.stages}
+    def state(self, stage: Stage) -> State:
+        """The state of a stage now."""
+        return state(stage, self.config, self.run, PACKAGE)
+
+    def due(self, stages: Sequence[Stage], force: bool = False) -> dict[str, float | None]:
+        """The stages that will run, by name, with the seconds that each will take; None where nobody knows."""
+        due: dict[str, float | None] = {}
+        made: set[str] = set()
+        for stage in stages:
+            if force or made & {*stage.needs, *stage.uses} or self.state(stage).reasons:
+                made.update(stage.makes)
+                record = read_record(stage, self.run)
+                due[stage.name] = record["seconds"] if record else stage.seconds.get(self.config.profile)
+        return due
+
+    def listing(self) -> list[str]:
+        """One line per stage: whether it would run, why, and about how long it would take."""
+        due = self.due(self.stages)
+        width = max(len(stage.name) for stage in self.stages)
+        lines = []
+        for stage in self.stages:
+            text, seconds = "up to date", due.get(stage.name)
+            if stage.name in due:
+                text = f"to run: {brief(self.state(stage).reasons) or 'what it needs is renewed'}"
+                text += "" if seconds is None else f", about {clock(seconds)}"
+            lines.append(f"{stage.name:{width}}  {text}  ({stage.title})")
+        return lines
 
 
-def plan(
-    profile: str = "quick",
-    overrides: Mapping[str, Any] | None = None,
-    notebooks: Path | None = None,
-    package: Path | None = None,
-) -> Job:
+def plan(profile: str = "quick", overrides: Mapping[str, Any] | None = None, notebooks: Path | None = None) -> Job:
     """Read the configuration and the notebooks; nothing runs.
 
-    Relative paths among the overrides are the user's: they are made absolute, since notebooks run in their own folder.
-    `notebooks` and `package` are the checkout's unless given (tests).
+    Relative paths among the overrides are relative to the user's folder. They are made absolute here, because
+    notebooks run in their own folder. `notebooks` is the checkout's folder unless given (tests).
     """
     values = nested(overrides or {})
     if Path(profile).suffix in {".yaml", ".yml"}:
         profile = str(Path(profile).expanduser().resolve())
-    for section, name in USERS_FILES:
+    for field in USERS_FILES:
+        section, name = field.split(".")
         if isinstance(values.get(section), dict) and isinstance(values[section].get(name), str):
             values[section][name] = str(Path(values[section][name]).expanduser().resolve())
     config = load_config(profile, values)
     config.data.check()
     stages = read_stages(notebooks or paths.notebooks_dir())
-    package = package or Path(__file__).resolve().parent.parent
-    return Job(profile, values, config, stages, paths.run_dir(config.run), package)
+    return Job(profile, values, config, stages, paths.run_dir(config.run))
 
 
 def reproduce(
@@ -89,7 +107,6 @@ def reproduce(
     force: bool = False,
     publish: bool = True,
     notebooks: Path | None = None,
-    package: Path | None = None,
     say: Say = typer.echo,
 ) -> list[Outcome]:
     """Run the notebooks of a profile that are not up to date, then publish tables and figures.
@@ -98,9 +115,10 @@ def reproduce(
     ----------
     profile, overrides : see `moclip.config.load.load_config`.
     only : comma-separated beginnings of names (``"03,04"``): run these alone.
-    force : run also what is up to date.
+    force : run also what is up to date; the trainings that it stands on are set aside and done again.
     publish : copy tables and figures to ``figures/<run>/`` at the end.
-    notebooks, package, say : see `plan`; `say` takes one line for the user.
+    notebooks : see `plan`.
+    say : takes one line for the user.
 
     Raises
     ------
@@ -109,13 +127,31 @@ def reproduce(
     NotebookError
         A notebook failed.
     """
-    job = plan(profile, overrides, notebooks, package)
+    job = plan(profile, overrides, notebooks)
     chosen = select(job.stages, only)
+    if job.config.run != job.config.profile:
+        say(f"run {job.config.run} (profile {job.config.profile})")
     with locked(job.run):
         outcomes = _run(job, chosen, force, say)
         if publish:
-            _publish(job, say)
+            refusal = _refusal(job)
+            say(refusal) if refusal else _publish(job, say)
     return outcomes
+
+
+def figures(profile: str = "quick", overrides: Mapping[str, Any] | None = None, say: Say = typer.echo) -> None:
+    """Publish tables and figures of a run, without running anything.
+
+    Raises
+    ------
+    PublishError
+        There are none, or they belong to different states of code, configuration or data.
+    """
+    job = plan(profile, overrides)
+    with locked(job.run) if job.run.is_dir() else nullcontext():
+        if refusal := _refusal(job):
+            raise PublishError(refusal)
+        _publish(job, say)
 
 
 def seeds(
@@ -123,15 +159,13 @@ def seeds(
     overrides: Mapping[str, Any] | None = None,
     motion_seeds: Sequence[int] = (0, 1, 2),
     notebooks: Path | None = None,
-    package: Path | None = None,
     say: Say = typer.echo,
 ) -> list[Path]:
     """Repeat what ``results.csv`` stands on for several seeds of the motion network, and publish a table of all.
 
-    Each seed is a run of its own, ``<run>-seed<k>``; the profile's own seed is the run itself. Returns the tables'
-    paths.
+    Each seed is a run of its own, ``<run>-seed<k>``; the profile's seed is the run itself. Returns the tables' paths.
     """
-    job = plan(profile, overrides, notebooks, package)
+    job = plan(profile, overrides, notebooks)
     runs = _repeat(job, ("mv", "seed"), motion_seeds, notebooks, say)
     return _say_published(publish_seeds(job.run.name, runs), say)
 
@@ -141,7 +175,6 @@ def folds(
     overrides: Mapping[str, Any] | None = None,
     numbers: Sequence[int] = (1, 2, 3),
     notebooks: Path | None = None,
-    package: Path | None = None,
     say: Say = typer.echo,
 ) -> list[Path]:
     """Repeat what ``results.csv`` stands on for several folds of the data, and publish their means; see `seeds`.
@@ -151,7 +184,7 @@ def folds(
     ConfigError
         The data have no folds.
     """
-    job = plan(profile, overrides, notebooks, package)
+    job = plan(profile, overrides, notebooks)
     if job.config.data.name not in WITH_FOLDS:
         raise ConfigError(f"{job.config.data.name} has no folds; data sets that do: {', '.join(WITH_FOLDS)}")
     runs = _repeat(job, ("data", "fold"), numbers, notebooks, say)
@@ -163,15 +196,14 @@ def _repeat(
 ) -> dict[int, str]:
     """Run what ``results.csv`` stands on with each value of a field of the configuration; value -> name of its run."""
     section, name = field
-    own = getattr(getattr(job.config, section), name)
-    runs = {value: job.run.name if value == own else f"{job.run.name}-{name}{value}" for value in values}
+    default = getattr(getattr(job.config, section), name)
+    runs = {value: job.run.name if value == default else f"{job.run.name}-{name}{value}" for value in values}
     only = ",".join(stage.name for stage in upstream(job.stages, RESULTS))
-    changed = {run: merge(job.overrides, {"run": run, section: {name: value}}) for value, run in runs.items()}
-    for overrides in changed.values():  # a value that does not fit is an error now, not hours later
-        load_config(job.profile, overrides)
-    for run, overrides in changed.items():
-        say(f"{section}.{name} {overrides[section][name]}: run {run}")
-        reproduce(job.profile, overrides, only, publish=False, notebooks=notebooks, package=job.package, say=say)
+    overrides = [merge(job.overrides, {"run": run, section: {name: value}}) for value, run in runs.items()]
+    for values_of_run in overrides:  # a value that does not fit is an error now, not hours later
+        load_config(job.profile, values_of_run)
+    for values_of_run in overrides:
+        reproduce(job.profile, values_of_run, only, publish=False, notebooks=notebooks, say=say)
     return runs
 
 
@@ -183,63 +215,63 @@ def _say_published(written: list[Path], say: Say) -> list[Path]:
 def _run(job: Job, chosen: Sequence[Stage], force: bool, say: Say) -> list[Outcome]:
     """Run the chosen stages one after the other."""
     outcomes = []
-    display = Display(say, chosen, _expected(job, chosen, force))
+    display = Display(say, chosen, job.due(chosen, force))
     for stage in chosen:
         check_needs(stage, job.stages, job.run)
-        now = state(stage, job.config, job.run, job.package)
+        now = job.state(stage)
         reasons = ("forced", *now.reasons) if force else now.reasons
         outcomes.append(Outcome(stage, bool(reasons), reasons))
         if not reasons:
+            refresh(stage.path, _copy(job, stage))
             display.skipped(stage)
             continue
-        if force:  # a training that is kept would not be done again
-            for folder in (folder for glob in stage.keeps for folder in job.run.glob(glob)):
-                shutil.rmtree(folder)
+        if force:
+            _set_trainings_aside(job, stage)
         with display.running(stage, reasons):
             _run_stage(job, stage, now, display.update)
     return outcomes
 
 
+def _set_trainings_aside(job: Job, stage: Stage) -> None:
+    """Otherwise a finished training would be used again."""
+    from moclip.training.state import set_aside
+
+    for folder in (folder for glob in stage.keeps for folder in sorted(job.run.glob(glob)) if folder.is_dir()):
+        set_aside(folder, ["moclip reproduce --force"])
+
+
+def _copy(job: Job, stage: Stage) -> Path:
+    return job.run / "notebooks" / stage.path.name
+
+
 def _run_stage(job: Job, stage: Stage, now: State, report: Callable[[Progress], None]) -> None:
-    copy = job.run / "notebooks" / stage.path.name
     before = signatures(stage, job.run)
     start = time.monotonic()
-    execute(stage.path, copy, {"profile": job.profile, "overrides": job.overrides}, job.package, report)
+    parameters = {"profile": job.profile, "overrides": job.overrides}
+    execute(stage.path, _copy(job, stage), parameters, PACKAGE, report)
     check_made(stage, job.run, before)
-    # Recorded is what the stage was started with: an edit made while it ran gives another key, so that it runs again.
-    write_record(stage, job.run, job.config.profile, now.components, time.monotonic() - start)
+    # The key is the one that the stage started with: an edit made while it ran gives another, and it runs again.
+    write_record(stage, job.run, job.config.profile, now.key, time.monotonic() - start)
 
 
-def _expected(job: Job, chosen: Sequence[Stage], force: bool) -> dict[str, float | None]:
-    """Seconds that each chosen stage will take: 0 where it will be skipped, None where nobody knows."""
-    states = job.states()
-    expected: dict[str, float | None] = {}
-    made_anew: set[str] = set()
-    for stage in chosen:
-        expected[stage.name] = 0.0
-        if force or states[stage.name].reasons or made_anew & {*stage.needs, *stage.uses}:
-            made_anew.update(stage.makes)
-            record = read_record(stage, job.run)
-            expected[stage.name] = record["seconds"] if record else stage.seconds.get(job.config.profile)
-    return expected
+def _refusal(job: Job) -> str:
+    """Why a run cannot be published, for instance since tables of different states would stand side by side; or ""."""
+    if not publishable(job.run.name):
+        return f"nothing to publish: no tables or figures in {job.run}; run `moclip reproduce` first"
+    reasons = {stage.name: job.state(stage).reasons for stage in job.stages}
+    stale = [f"{name} is out of date ({brief(why)})" for name, why in reasons.items() if why]
+    return f"not published: {'; '.join(stale)}" if stale else ""
 
 
 def _publish(job: Job, say: Say) -> None:
-    """Publish, unless that would put tables of different states of the code side by side."""
-    stale = {name: now.reasons for name, now in job.states().items() if now.reasons}
-    if stale:
-        say(f"not published: {'; '.join(f'{name} is out of date ({brief(why)})' for name, why in stale.items())}")
-    elif not publishable(job.run.name):
-        say("nothing to publish: the notebooks made no tables or figures")
-    else:
-        changed = publish_run(job.run.name)
-        number = f"files changed: {len(changed)}" if changed else "unchanged"
-        say(f"published to {paths.figures_dir(job.run.name)} ({number})")
+    changed = publish_run(job.run.name)
+    number = f"files changed: {len(changed)}" if changed else "unchanged"
+    say(f"published to {paths.figures_dir(job.run.name)} ({number})")
 
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Hold the run; the system lets go of it when this process ends, however it ends."""
+    """Hold a run. The system releases it when this process ends, in any case."""
     run.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(run / ".lock", timeout=0)
     try:
@@ -248,6 +280,10 @@ def locked(run: Path) -> Iterator[None]:
         raise BusyError(
             f"{run} is being written by another moclip command; wait for it, or choose another name: -p run=NAME"
         ) from None
+    except (NotImplementedError, OSError) as error:  # ENOSYS, ENOLCK: some network file systems
+        raise BusyError(
+            f"{run} cannot be locked ({error}); if its file system has no locks, set MOCLIP_HOME to a folder that has"
+        ) from error
     try:
         yield
     finally:

@@ -5,11 +5,13 @@ A notebook's metadata declare it, with globs relative to ``runs/<run>/``::
     "moclip": {"title": "Zero-shot", "needs": [], "makes": ["predictions/zero_shot.csv"],
                "config": ["data", "encoder"], "seconds": {"quick": 40}}
 
-``config`` names the parts of the configuration that the notebook depends on, sections or fields of ``figures``; without
-it, all of it. ``seconds`` is a first guess at its time, by profile. ``uses`` may be left out: globs like ``needs``, of
-what may be absent; the notebook runs without it, and again once it is there. ``keeps``, too: folders of unfinished or
-finished trainings, no artefacts, which `--force` removes. Whether a stage is up to date is the
-matter of `moclip.reproduce.records`.
+- ``config`` names the parts of the configuration that the notebook depends on: sections, or fields of ``figures``.
+  Without it the notebook depends on all of it.
+- ``seconds`` is a first guess at its time, by profile.
+- ``uses`` (optional) lists globs for optional inputs: the notebook runs without them, and again when they appear.
+- ``keeps`` (optional) lists folders of trainings. They are no artefacts; ``--force`` sets them aside.
+
+Whether a stage is up to date is decided by `moclip.reproduce.records`.
 """
 
 import fnmatch
@@ -24,7 +26,7 @@ from moclip.errors import MoclipError, nearest
 
 
 class StageError(MoclipError):
-    """Notebooks whose declarations do not fit together, or a stage that cannot run; the message says what to do."""
+    """Declarations of notebooks do not fit together, or a stage cannot run; the message says what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
-"""The folder of a training: its state after every epoch, so that a kill loses at most one, and what explains it."""
+"""The folder of a training: its state after every epoch, so that a kill loses at most one, and its key."""
 
 import csv
 import hashlib
+import itertools
+import json
 import logging
 import math
 import shutil
 import time
-from collections.abc import Mapping
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +17,24 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
+from moclip.io import keys
 from moclip.io.artefacts import load_json, save_csv, save_json
 from moclip.io.files import atomic_path
 
 State = dict[str, Any]
-# The code that decides what weights come out; an edit elsewhere leaves a finished training what it is.
-CODE = (
-    *("inputs/accumulate.py", "inputs/clips.py", "inputs/kernels.py", "inputs/sampling.py", "inputs/transforms.py"),
-    *("training/heads.py", "training/loop.py", "training/motion.py"),
-    *("models/fusion.py", "models/mv_tsn.py", "models/backbones.py"),
-    *("video/_kernels.py", "video/blocks.py", "video/fields.py", "video/motion.py", "video/scan.py", "video/store.py"),
-)
-PAUSE = 1.0  # seconds between two states at least: an epoch shorter than this is cheaper to repeat than to keep
+PAUSE = 1.0  # seconds between two states at least: a shorter epoch is cheaper to repeat than to keep
 
 README = """\
-{system}: one training, epoch by epoch.
+One training, {name}.
 
-settings.json      what the weights depend on: settings, first weights, clips, code, versions
-log.csv            a row an epoch: learning rate, loss and accuracy of the training batches, score where one selects
-resume.ckpt        weights, optimizer and random state after the last epoch; only while the training is unfinished
-last.safetensors   weights after the last epoch
-best.safetensors   weights of the epoch with the highest score; only where an epoch is selected
+key.json           what the weights depend on: code, versions, settings, inputs
+log.csv            one row per epoch
+resume.ckpt        state after the last epoch, while the training is unfinished
+last.safetensors   weights after the last epoch; the key is in their metadata
+best.safetensors   weights of the best epoch, where one is selected
 
-A folder draws-... has what heads are trained on, and network statistics where these drift, a file an epoch, instead:
-features-*         motion features; only until all heads of the seed are trained
-statistics-*       BatchNorm's means and variances after the epoch
-
-Go on after a kill: the same command again. With the same settings.json it continues where resume.ckpt ends and gives
-the same weights; a finished training is not repeated. With any other it starts anew, and what was here is moved to
-../set-aside/ first. Start anew in any case: `moclip train --fresh`, or remove this folder.
-Load: moclip.engine.checkpoints.load_checkpoint("runs/<run>/checkpoints/<name>.safetensors"), with classes and units;
-safetensors.torch.load_file("last.safetensors") has the bare tensors.
+The same command resumes a training that was killed. With another key the training starts again, and this folder moves
+to ../set-aside/; with the old key it comes back.
 """
 
 log = logging.getLogger(__name__)
@@ -58,33 +46,39 @@ class TrainingFolder:
     Parameters
     ----------
     path : ``runs/<run>/training/<name>``.
-    settings : everything that the weights depend on, JSON; `provenance` is added.
+    settings : the settings that the weights depend on, JSON.
+    inputs : content hashes or keys of what the network is trained on, by name.
+    also : see `moclip.io.keys.key`.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str] | None = None,
+        also: Sequence[str] = (),
+    ) -> None:
         self.path, self._kept_at = path, -math.inf
-        self.settings = {**settings, **provenance()}
+        self.key = keys.key("training", settings, inputs, also)
 
     def begin(self) -> None:
-        """See to it that nothing is here that other settings made; a training, finished or not, is moved aside."""
-        if (self.path / "settings.json").is_file():
-            changed = differences(load_json(self.path / "settings.json"), self.settings)
-            if not changed:
-                return
-            log.warning("%s: trained with other settings (%s); the training starts anew", self.path, ", ".join(changed))
-        if any(self.path.rglob("resume.ckpt")) or any(self.path.rglob("last.safetensors")):
-            aside = self.path.parent / "set-aside" / self.path.name
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            self.path.rename(aside)
-            log.warning("%s: the training that was here is in %s", self.path, aside)
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Make this folder the one of this key: set a training with another key aside, and fetch an earlier one."""
+        old = _kept_key(self.path)
+        if old == self.key:
+            return
+        if self.path.is_dir():
+            set_aside(self.path, keys.differences(old, self.key) if old else ["without a key"], retired=False)
+        if (earlier := _aside(self.path, self.key)).is_dir():
+            log.warning("%s: an earlier training with these settings is used again, from %s", self.path, earlier)
+            (earlier / "reason.txt").unlink(missing_ok=True)
+            earlier.rename(self.path)
+            return
         self.path.mkdir(parents=True)
-        (self.path / "README.txt").write_text(README.format(system=self.path.name))
-        save_json(self.path / "settings.json", self.settings)
+        (self.path / "README.txt").write_text(README.format(name=self.path.name))
+        save_json(self.path / "key.json", self.key)
 
     def find(self) -> State | None:
-        """The state to go on from: of the last epoch that was kept, or of the end. None: nothing, or other settings."""
+        """The state of the last epoch that was kept, or of the end; None where the training starts from nothing."""
         self.begin()
         if (self.path / "last.safetensors").is_file():
             log.warning("%s: trained already with these settings; its weights are used", self.path)
@@ -96,7 +90,7 @@ class TrainingFolder:
             }
         if (self.path / "resume.ckpt").is_file():
             state: State = torch.load(self.path / "resume.ckpt", map_location="cpu", weights_only=True)
-            log.warning("%s: goes on after epoch %d", self.path, len(state["rows"]))
+            log.warning("%s: resumes after epoch %d", self.path, len(state["rows"]))
             return state
         return None
 
@@ -110,15 +104,45 @@ class TrainingFolder:
         self._kept_at = time.monotonic()
 
     def finish(self, rows: list[dict[str, float]], last: State, best: State | None) -> None:
-        """Keep weights and log, drop what was there to go on."""
+        """Write weights and log, and remove the state to resume from."""
         if (self.path / "last.safetensors").is_file():
             return
         save_csv(self.path / "log.csv", pd.DataFrame(rows))
+        about = {"key": json.dumps(self.key, sort_keys=True)}
         for name, weights in (("best", best), ("last", last)):  # last comes last: it says that all is there
             if weights is not None:
+                tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
                 with atomic_path(self.path / f"{name}.safetensors") as temporary:
-                    save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, temporary)
+                    save_file(tensors, temporary, about)
         (self.path / "resume.ckpt").unlink(missing_ok=True)
+
+
+def set_aside(path: Path, reasons: Sequence[str], retired: bool = True) -> Path | None:
+    """Move a training to ``set-aside/<name>-<digest of its key>`` beside it, with the reasons in ``reason.txt``.
+
+    A folder that holds no epoch yet is removed; None is returned then. A ``retired`` training gets a number behind its
+    name, and `TrainingFolder.begin` does not take it again.
+    """
+    if not any(path.rglob("resume.ckpt")) and not any(path.rglob("last.safetensors")):
+        shutil.rmtree(path)
+        return None
+    aside = base = _aside(path, _kept_key(path))
+    if retired or base.exists():
+        numbered = (base.with_name(f"{base.name}-{number}") for number in itertools.count(1))
+        aside = next(path for path in numbered if not path.exists())
+    aside.parent.mkdir(exist_ok=True)
+    (path / "reason.txt").write_text("\n".join(reasons) + "\n")
+    path.rename(aside)
+    log.warning("%s: set aside (%s), as %s; the training starts again", path, ", ".join(reasons), aside)
+    return aside
+
+
+def _kept_key(path: Path) -> dict[str, Any]:
+    return load_json(path / "key.json") if (path / "key.json").is_file() else {}
+
+
+def _aside(path: Path, key: Mapping[str, Any]) -> Path:
+    return path.parent / "set-aside" / f"{path.name}-{keys.digest(key)}"
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
@@ -128,16 +152,6 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return [{**row, "epoch": int(row["epoch"])} for row in rows]
 
 
-def provenance() -> dict[str, Any]:
-    """Hash of `CODE`, and versions of the libraries below it."""
-    package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for name in CODE:
-        digest.update(name.encode() + (package / name).read_bytes())
-    versions = {name: metadata.version(name) for name in ("torch", "timm", "numpy")}
-    return {"code": digest.hexdigest()[:16], "versions": versions}
-
-
 def digest_of(*values: Any) -> str:
     """Short hash of tensors, arrays and anything with a ``repr`` that says all."""
     digest = hashlib.sha256()
@@ -145,15 +159,3 @@ def digest_of(*values: Any) -> str:
         array = isinstance(value, torch.Tensor | np.ndarray)
         digest.update(np.ascontiguousarray(value).tobytes() if array else repr(value).encode())
     return digest.hexdigest()[:16]
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """``mv.epochs 15 -> 20`` and the like."""
-    changed = []
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            changed += differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            changed.append(f"{prefix}{key} {before} -> {after}")
-    return changed

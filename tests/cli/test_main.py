@@ -164,7 +164,7 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
     assert code == 0 and "epochs" in out, err
     made = {path.relative_to(run).as_posix(): path for path in run.rglob("*.*")}
     folder = "training/mv_tsn-mixed-seed0"
-    assert {f"{folder}/{name}" for name in ("README.txt", "settings.json", "log.csv", "last.safetensors")} <= set(made)
+    assert {f"{folder}/{name}" for name in ("README.txt", "key.json", "log.csv", "last.safetensors")} <= set(made)
     assert made[f"{folder}/log.csv"].read_bytes() == made["history/mv_tsn-mixed-seed0.csv"].read_bytes()
     evaluation.load_checkpoint(made["checkpoints/mv_tsn-mixed.safetensors"], photos.classes, fold=1)
     assert load_json(made["checkpoints/mv_tsn-mixed.json"])["protocol"] == "paper as shortened by profile smoke"
@@ -174,8 +174,8 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
     monkeypatch.setattr(features.MotionClips, "__getitem__", lambda self, key: trained.append(key) or fit(self, key))
     assert moclip_command(*command)[0] == 0 and trained == [] and "trained already" in caplog.text
     assert moclip_command(*command, "--fresh")[0] == 0 and len(trained) == 8
-    assert moclip_command(*command, "-p", "mv.lr=0.5")[0] == 0 and len(trained) == 16
-    assert "mv.lr 0.003 -> 0.5); the training starts anew" in caplog.text
+    assert moclip_command(*command, "-p", "mv.lr=0.5", "-p", "run=smoke")[0] == 0 and len(trained) == 16
+    assert "mv.lr 0.003 -> 0.5)" in caplog.text
 
 
 def test_doctor(moclip_command, monkeypatch):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -115,14 +114,6 @@ def test_a_file_is_read_once_whatever_it_is_called(folder: Path, monkeypatch: py
     changed = json.loads(kept[0].read_text()) | {"codec": "from the cache"}
     kept[0].write_text(json.dumps(changed))
     assert facts_of(clips, workers=1)[0]["two"].codec == "from the cache"
-
-
-def test_others_read_where_that_is_asked_for(folder: Path) -> None:
-    clips = dataset(folder).clips[:3]
-    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moclip.io.parallel._process_pool", None)  # no processes of our own
-        found, problems = facts_of(clips, executor=pool)
-    assert set(found) == {"one", "two"} and set(problems) == {"cut"}
 
 
 def test_every_problem_is_found_and_nothing_else_is_lost(folder: Path) -> None:

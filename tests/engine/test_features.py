@@ -82,9 +82,8 @@ def test_a_store_is_keyed_by_content(photos, tmp_path):
 
 KILLED = """
 import os, pickle, signal, sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from moclip.features import extract_motion
+from moclip.engine import features
 from moclip.video import store
 write, calls = store.save_file, []
 def killed(arrays, path, facts):
@@ -94,8 +93,9 @@ def killed(arrays, path, facts):
         Path(path).write_bytes(Path(path).read_bytes()[:-100])
         os.kill(os.getpid(), signal.SIGKILL)
 store.save_file = killed
-with ThreadPoolExecutor(1) as executor:
-    extract_motion(pickle.load(sys.stdin.buffer), Path(sys.argv[1]), executor=executor)
+# in this process, which has the function above
+features.for_each_file = lambda work, jobs, *_, **__: [work(*job) for job in jobs] and []
+features.extract_motion(pickle.load(sys.stdin.buffer), Path(sys.argv[1]))
 """
 
 
@@ -343,7 +343,6 @@ class Killed(BaseException):
 
 
 def test_a_killed_extraction_goes_on_where_it_was(encoder, some, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "KEPT_AT_ONCE", 3)  # less than two batches of two: one batch a file
     whole = compute(encoder, some, tmp_path / "whole")
     artefact = (tmp_path / "whole" / "features.safetensors").read_bytes()
     monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "another"))

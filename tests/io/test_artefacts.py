@@ -47,7 +47,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from moclip.artefacts import save_tensors
+from moclip.io.artefacts import save_tensors
 tensors = {name: np.arange(6.0).reshape(2, 3) for name in ("b", "a", "c", "d")}
 header = {name: {"y": 1, "x": [1.5, None]} for name in ("model", "seed", "classes", "dataset", "scale")}
 save_tensors(Path(sys.argv[1]), tensors, header)

@@ -52,7 +52,7 @@ def test_a_kill_leaves_the_old_file(tmp_path):
     path.write_text("old")
     code = f"""
 import time
-from moclip.paths import atomic_path
+from moclip.io.files import atomic_path
 with atomic_path({str(path)!r}) as temporary:
     temporary.write_text("half")
     print("written", flush=True)
@@ -83,7 +83,7 @@ def test_home_moves_everything(tmp_path, monkeypatch):
     assert [str(folder.relative_to(tmp_path / "b")) for folder in folders] == ["data", "cache", "runs/r", "figures/r"]
     monkeypatch.delenv("MOCLIP_HOME")
     assert paths.home() == paths.project_root()
-    assert (paths.project_root() / "moclip" / "paths.py").is_file() and paths.notebooks_dir().is_dir()
+    assert (paths.project_root() / "moclip" / "io" / "paths.py").is_file() and paths.notebooks_dir().is_dir()
 
 
 def test_names_and_hashes(tmp_path):

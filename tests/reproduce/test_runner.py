@@ -18,7 +18,7 @@ from moclip.io.progress import STATUS_VARIABLE, track
 from moclip.reproduce.display import Display, clock
 from moclip.reproduce.notebook import NotebookError, Progress
 from moclip.reproduce.publish import PublishError, publish, publish_seeds
-from moclip.reproduce.runner import BusyError, folds, locked, plan, reproduce, seeds
+from moclip.reproduce.runner import BusyError, figures, folds, locked, plan, reproduce, seeds
 from moclip.reproduce.stages import StageError
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ import sys
 from pathlib import Path
 import moclip.io.paths
 moclip.io.paths.notebooks_dir = lambda: Path({notebooks!r})
-from moclip.cli import main
+from moclip.cli.main import main
 sys.argv = ["moclip", *{arguments!r}]
 main()
 """
@@ -38,8 +38,8 @@ FIRST = """
 import os, sys
 from pathlib import Path
 import moclip
-from moclip.config import load_config
-from moclip.paths import run_dir
+from moclip.config.load import load_config
+from moclip.io.paths import run_dir
 config = load_config(profile, overrides)
 run = run_dir(config.run)
 (run / "tables").mkdir(exist_ok=True, parents=True)
@@ -49,8 +49,8 @@ print(sys.executable, os.getcwd(), moclip.__file__, *seen, sep="|")
 """
 
 SECOND = """
-from moclip.config import load_config
-from moclip.paths import run_dir
+from moclip.config.load import load_config
+from moclip.io.paths import run_dir
 run = run_dir(load_config(profile, overrides).run)
 text = (run / "tables" / "first.csv").read_text()
 (run / "tables" / "results.csv").write_text("dataset,system,accuracy\\nd,s,0.5")
@@ -145,7 +145,7 @@ def test_real_kernels_whatever_the_users_setup(notebooks, tmp_path, monkeypatch)
         monkeypatch.setenv(place, str(tmp_path / place))
     lines: list[str] = []
     options = {"notebooks": notebooks, "say": lines.append}
-    outcomes = reproduce("smoke", {"mv": {"epochs": 3}}, **options)
+    outcomes = reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options)
     assert [(o.stage.name, o.ran) for o in outcomes] == [("01_first", True), ("02_second", True)]
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "JUPYTER_PATH"), "the user's environment is given back"
 
@@ -160,8 +160,18 @@ def test_real_kernels_whatever_the_users_setup(notebooks, tmp_path, monkeypatch)
     assert any("01_first: running (not run yet)" in line for line in lines)
 
     lines.clear()
-    assert not any(o.ran for o in reproduce("smoke", {"mv": {"epochs": 3}}, **options))
+    assert not any(o.ran for o in reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options))
     assert lines[:2] == ["[1/2] 01_first: unchanged, skipped", "[2/2] 02_second: unchanged, skipped"]
+
+    path = notebooks / "01_first.ipynb"
+    path.write_text(
+        path.read_text().replace("# Title", "# A better title").replace("import os, sys", "import os, sys  # two")
+    )
+    assert not any(o.ran for o in reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options))
+    renewed = nbformat.read(run / "notebooks" / "01_first.ipynb", as_version=4)
+    assert renewed.cells[0].source == "# A better title" and "# two" in renewed.cells[-1].source
+    assert len(renewed.cells) == len(copy.cells) and renewed.cells[-1].outputs == copy.cells[-1].outputs
+    assert [cell.source for cell in renewed.cells[1:-1]] == [cell.source for cell in copy.cells[1:-1]]
 
 
 def test_a_failure_names_notebook_cell_and_error_and_leaves_the_copy(notebooks):
@@ -228,25 +238,27 @@ def test_only_force_and_stale_stages(notebooks, in_process):
     reproduce("smoke", **options)
     reproduce("smoke", only="02", force=True, **options)
     assert in_process == ["01_first", "02_second", "02_second"]
-    reproduce("smoke", {"mv": {"epochs": 9}}, only="01", **options)
-    assert "config mv.epochs changed (1 -> 9)" in lines[-1] and "upstream tables/first.csv changed" in lines[-1]
+    reproduce("smoke", {"mv.epochs": 9, "run": "smoke"}, only="01", **options)
+    assert "mv.epochs 1 -> 9" in lines[-1] and "tables/first.csv changed" in lines[-1]
 
 
 def test_force_trains_again_what_a_training_folder_would_spare(notebooks, in_process):
-    kept = 'path = run / "training" / "part" / "refit" / "last.txt"\npath.parent.mkdir(parents=True, exist_ok=True)'
+    kept = 'path = run / "training" / "part" / "refit" / "last.safetensors"\npath.parent.mkdir(parents=True, exist_ok=True)'  # noqa: E501
     train = f"{kept}\npath.exists() or path.write_text(str(path.parent.stat().st_mtime_ns))"
     keeps = {"makes": ["tables/first.csv"], "keeps": ["training/part"]}
     write_notebook(notebooks, "01_first", FIRST, train, config=["mv"], **keeps)
-    path = paths.run_dir("smoke") / "training" / "part" / "refit" / "last.txt"
+    path = paths.run_dir("smoke") / "training" / "part" / "refit" / "last.safetensors"
     options = {"notebooks": notebooks, "say": lambda line: None}
     reproduce("smoke", **options)
     path.write_text("by moclip train")
     reproduce("smoke", **options)
     assert path.read_text() == "by moclip train"
-    reproduce("smoke", {"mv": {"epochs": 9}}, **options)
+    reproduce("smoke", {"mv.epochs": 9, "run": "smoke"}, **options)
     assert path.read_text() == "by moclip train" and in_process.count("01_first") == 2
     reproduce("smoke", force=True, **options)
     assert path.read_text() != "by moclip train"
+    (aside,) = (path.parents[2] / "set-aside").iterdir()
+    assert (aside / "refit" / path.name).read_text() == "by moclip train", "nothing long is lost"
 
 
 def test_an_artefact_not_made_is_an_error(notebooks, in_process):
@@ -274,6 +286,57 @@ def test_a_run_belongs_to_one_process_at_a_time(notebooks, in_process):
     with locked(run):
         pass
     assert not in_process
+
+
+def test_a_file_system_without_locks_is_an_error_with_a_remedy(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(BusyError, match=r"cannot be locked .*MOCLIP_HOME"), locked(tmp_path / "run"):
+        pass
+
+
+def test_figures_refuses_a_mixture_of_states(notebooks, in_process, monkeypatch):
+    monkeypatch.setattr("moclip.io.paths.notebooks_dir", lambda: notebooks)
+    lines: list[str] = []
+    with pytest.raises(PublishError, match="nothing to publish: no tables or figures"):
+        figures("smoke")
+    assert not paths.run_dir("smoke").exists()
+    reproduce("smoke", publish=False, say=lines.append)
+    (paths.run_dir("smoke") / "tables" / "first.csv").write_text("changed by hand")
+    with pytest.raises(
+        PublishError, match=r"not published: 01_first is out of date \(tables/first.csv was changed since"
+    ):
+        figures("smoke")
+    assert not paths.figures_dir("smoke").exists()
+    reproduce("smoke", publish=False, say=lines.append)
+    figures("smoke", say=lines.append)
+    assert {path.name for path in paths.figures_dir("smoke").iterdir()} == {"MANIFEST.json", "first.csv", "results.csv"}
+
+
+def test_the_list_says_what_would_run_why_and_how_long(notebooks, in_process):
+    write_notebook(notebooks, "02_second", SECOND, needs=["tables/first.csv"], makes=["tables/results.csv"],
+                   config=["report"], seconds={"smoke": 75}, title="Second")  # fmt: skip
+    assert plan("smoke", notebooks=notebooks).listing() == [
+        "01_first   to run: not run yet  (01_first)", "02_second  to run: not run yet, about 1 min 15 s  (Second)"
+    ]  # fmt: skip
+    reproduce("smoke", notebooks=notebooks, say=lambda line: None)
+    first, second = plan("smoke", {"mv.epochs": 3, "run": "smoke"}, notebooks).listing()
+    assert first == "01_first   to run: mv.epochs 1 -> 3, about 0 s  (01_first)"
+    assert second == "02_second  to run: what it needs is renewed, about 0 s  (Second)"
+    assert plan("smoke", notebooks=notebooks).listing()[0] == "01_first   up to date  (01_first)"
+
+
+def test_overrides_that_change_results_leave_the_profile_s_run_alone(notebooks, in_process):
+    reproduce("smoke", notebooks=notebooks, say=lambda line: None)
+    before = {path: path.stat().st_mtime_ns for path in paths.run_dir("smoke").rglob("*") if path.is_file()}
+    lines: list[str] = []
+    reproduce("smoke", {"mv.epochs": 3}, notebooks=notebooks, say=lines.append)
+    (name,) = {path.name for path in (paths.home() / "runs").iterdir()} - {"smoke"}
+    assert lines[0] == f"run {name} (profile smoke)" and name.startswith("smoke-")
+    assert (paths.run_dir(name) / "tables" / "first.csv").read_text() == "epochs\n3\n", "the notebook has that name too"
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_relative_paths_are_the_users(notebooks, in_process, tmp_path, monkeypatch):
@@ -360,7 +423,11 @@ def test_folds_are_runs_of_their_own_and_one_table(notebooks, in_process, tmp_pa
         notebooks, "02_second", opening + FOLD, needs=["tables/first.csv"],
         makes=["tables/results.csv", "predictions/*/fusion-*"],
     )  # fmt: skip
-    user = {"data": {"root": str(tmp_path), "annotation_path": str(tmp_path)}, "report": {"resamples": 99}}
+    user = {
+        "data": {"root": str(tmp_path), "annotation_path": str(tmp_path)},
+        "report": {"resamples": 99},
+        "run": "ucf101-small",
+    }
     folds("ucf101-small", user, notebooks=notebooks, say=lambda line: None)
     names = sorted(path.name for path in (paths.home() / "runs").iterdir())
     assert names == ["ucf101-small", "ucf101-small-fold2", "ucf101-small-fold3"]
@@ -397,8 +464,6 @@ def test_what_a_notebook_uses_may_be_absent_and_comes_before_it(notebooks, in_pr
 
 def test_publish_writes_what_changed_and_removes_what_it_published(tmp_path, monkeypatch):
     monkeypatch.setenv("MOCLIP_HOME", str(tmp_path))
-    with pytest.raises(PublishError, match="nothing to publish"):
-        publish("r")
     for name in ("tables/a.csv", "tables/b.tex", "figures/c.png", "tables/notes.txt", "tables/.d.csv"):
         (tmp_path / "runs" / "r" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "runs" / "r" / name).write_text(name)

@@ -10,18 +10,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from moclip.inputs.clips import MotionClips
 from moclip.models import create_model
-from moclip.training import state as resume
+from moclip.training import state
 from moclip.training.heads import fit_head
 from moclip.training.loop import fit, make_fabric
 from moclip.training.motion import fit_mv
-from moclip.training.state import TrainingFolder, differences
+from moclip.training.state import TrainingFolder, set_aside
 
-FILES = {"README.txt", "settings.json", "log.csv", "last.safetensors"}
+FILES = {"README.txt", "key.json", "log.csv", "last.safetensors"}
 
 
 def same(one, two):
@@ -34,11 +35,12 @@ KILLED_AT_A_DRAW = """
 import os, pickle, signal, sys
 from pathlib import Path
 import torch
-from moclip import resume
-from moclip.draws import FreshDraws
-from moclip.loading import MotionClips
+from moclip.training import state as resume
+from moclip.training.draws import FreshDraws
+from moclip.inputs.clips import MotionClips
 from moclip.models import create_model
-from moclip.training import fit_head, fit_mv
+from moclip.training.heads import fit_head
+from moclip.training.motion import fit_mv
 
 resume.PAUSE = 0
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
@@ -79,17 +81,17 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_weights_bit_for_
     killed = subprocess.run([*command, str(2 * 8 + 4)], cwd=root, capture_output=True)  # 8 clips: in the third epoch
     assert killed.returncode == -signal.SIGKILL and not (tmp_path / "end.pt").exists()
     assert len(pd.read_csv(tmp_path / "training" / "log.csv")) == 2
-    state = torch.load(tmp_path / "training" / "resume.ckpt", weights_only=True)
-    assert not same(state["model"], network.state_dict())
+    kept = torch.load(tmp_path / "training" / "resume.ckpt", weights_only=True)
+    assert not same(kept["model"], network.state_dict())
 
     done = subprocess.run([*command, "-1"], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0 and "goes on after epoch 2" in done.stderr, done.stderr
+    assert done.returncode == 0 and "resumes after epoch 2" in done.stderr, done.stderr
     end, drawn = torch.load(tmp_path / "end.pt")
     assert {epoch for epoch, _ in drawn} == {2, 3}, "what was done is not repeated"
     assert same(end, network.state_dict())
     folder = tmp_path / "training"
     assert same(load_file(folder / "last.safetensors"), network.state_dict())
-    assert resume.read_log(folder / "log.csv") == history.to_dict("records")
+    assert state.read_log(folder / "log.csv") == history.to_dict("records")
     assert {path.name for path in folder.iterdir()} == FILES, "what was there to go on is gone"
 
 
@@ -138,7 +140,7 @@ def test_heads_killed_in_the_middle_of_an_epoch_end_with_the_same_weights(
     assert run(tmp_path / "killed", 2 * 8 + 4).returncode == -signal.SIGKILL  # in the third epoch
     assert len(pd.read_csv(tmp_path / "killed" / "fusion" / "log.csv")) == 2
     done = run(tmp_path / "killed", -1)
-    assert done.returncode == 0 and "goes on after epoch 2" in done.stderr, done.stderr
+    assert done.returncode == 0 and "resumes after epoch 2" in done.stderr, done.stderr
     ends, now, drawn = torch.load(tmp_path / "killed" / "end.pt")
     assert {epoch for epoch, *_ in drawn} == {2, 3}, "what was drawn is not drawn again"
     assert same(now, after) and same(now, network.state_dict()) == (statistics == "frozen")
@@ -152,7 +154,7 @@ def test_heads_killed_in_the_middle_of_an_epoch_end_with_the_same_weights(
 
 @pytest.fixture(autouse=True)
 def every_epoch(monkeypatch):
-    monkeypatch.setattr(resume, "PAUSE", 0)
+    monkeypatch.setattr(state, "PAUSE", 0)
 
 
 def train(folder=None, settings=None, epochs=6, broken_off=None, score=None):
@@ -203,21 +205,57 @@ def test_a_state_of_the_last_epoch_is_finished_without_training(tmp_path, monkey
 
 
 @pytest.mark.parametrize("change", ["settings", "code", "versions"])
-def test_with_anything_else_it_starts_anew_and_loses_nothing(tmp_path, monkeypatch, caplog, change):
+def test_with_another_key_it_starts_again_and_the_old_key_finds_the_old_training(tmp_path, monkeypatch, caplog, change):
+    settings = {"lr": 0.02}
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "t", {"lr": 0.02}, broken_off=(3, 2))
+        train(tmp_path / "t", settings, broken_off=(3, 2))
     left = (tmp_path / "t" / "resume.ckpt").read_bytes()
-    if change == "settings":
-        settings, message = {"lr": 0.01}, "lr 0.02 -> 0.01"
-    else:
-        facts = resume.provenance()
-        facts = {**facts, "code": "x"} if change == "code" else {**facts, "versions": {"torch": "9"}}
-        monkeypatch.setattr(resume, "provenance", lambda: facts)
-        settings, message = {"lr": 0.02}, "code " if change == "code" else "versions.torch "
-    _, _, asked = train(tmp_path / "t", settings)
-    assert asked == list(range(6)) and message in caplog.text and "starts anew" in caplog.text
-    assert (tmp_path / "set-aside" / "t" / "resume.ckpt").read_bytes() == left
-    assert json.loads((tmp_path / "t" / "settings.json").read_text())["lr"] == settings["lr"]
+    with monkeypatch.context() as patch:
+        if change == "settings":
+            settings, message = {"lr": 0.01}, "lr 0.02 -> 0.01"
+        elif change == "code":
+            patch.setattr(state.keys, "code", lambda places, package: dict.fromkeys(places, "x"))
+            message = "code of models changed"
+        else:
+            patch.setattr(state.keys, "_installed", lambda library: "9")
+            message = f"torch {torch.__version__.partition('+')[0]}"
+        _, _, asked = train(tmp_path / "t", settings)
+    assert asked == list(range(6)) and message in caplog.text and "starts again" in caplog.text
+    (aside,) = (tmp_path / "set-aside").iterdir()
+    assert (aside / "resume.ckpt").read_bytes() == left and message in (aside / "reason.txt").read_text()
+    finished = (tmp_path / "t" / "last.safetensors").read_bytes()
+    assert train(tmp_path / "t", {"lr": 0.02})[2] == [3, 4, 5], "back to the first key: it resumes"
+    (aside,) = (tmp_path / "set-aside").iterdir()
+    assert (aside / "last.safetensors").read_bytes() == finished
+    assert {path.name for path in (tmp_path / "t").iterdir()} == FILES
+
+
+def test_going_back_and_forth_trains_nothing_and_loses_nothing(tmp_path):
+    made = {}
+    for lr in (0.1, 0.2, 0.3, 0.1, 0.3, 0.2, 0.1):
+        asked = train(tmp_path / "t", {"lr": lr})[2]
+        assert bool(asked) == (lr not in made)
+        made.setdefault(lr, (tmp_path / "t" / "key.json").read_bytes())
+        assert (tmp_path / "t" / "key.json").read_bytes() == made[lr]
+    assert len(list((tmp_path / "set-aside").iterdir())) == 2
+
+
+def test_what_is_set_aside_by_hand_is_trained_again_and_kept(tmp_path):
+    for number in range(3):
+        assert train(tmp_path / "t")[2] == list(range(6))
+        aside = set_aside(tmp_path / "t", ["forced"])
+        assert (aside / "reason.txt").read_text() == "forced\n"
+        assert len(list((tmp_path / "set-aside").iterdir())) == number + 1
+    (tmp_path / "t").mkdir()
+    assert set_aside(tmp_path / "t", ["no epoch"]) is None and not (tmp_path / "t").exists()
+
+
+def test_weights_carry_their_key(tmp_path):
+    train(tmp_path / "t", {"lr": 0.5})
+    with safe_open(tmp_path / "t" / "last.safetensors", "numpy") as file:
+        key = json.loads(file.metadata()["key"])
+    assert key == json.loads((tmp_path / "t" / "key.json").read_text())
+    assert key["settings"] == {"lr": 0.5} and {"video", "inputs", "models", "training"} == key["code"].keys()
 
 
 def test_the_best_epoch_is_kept_beside_the_last_also_over_a_break(tmp_path):
@@ -236,9 +274,9 @@ def test_the_best_epoch_is_kept_beside_the_last_also_over_a_break(tmp_path):
 
 
 def test_short_epochs_are_not_kept_one_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(resume, "PAUSE", 1000)
+    monkeypatch.setattr(state, "PAUSE", 1000)
     kept = []
-    monkeypatch.setattr(resume.torch, "save", lambda state, path: kept.append(len(state["rows"])))
+    monkeypatch.setattr(state.torch, "save", lambda state, path: kept.append(len(state["rows"])))
     train(tmp_path / "t")
     assert kept == [1] and len(pd.read_csv(tmp_path / "t" / "log.csv")) == 6
 
@@ -251,14 +289,6 @@ def test_the_folder_says_what_it_is(tmp_path):
     for path in (tmp_path / "mv_tsn-x").iterdir():
         assert path.name in text or path.name == "README.txt", path
     assert max(map(len, text.splitlines())) <= 120
-
-
-def test_differences_name_the_field():
-    assert differences({"mv": {"epochs": 3, "lr": 1}, "a": 1}, {"mv": {"epochs": 5, "lr": 1}, "b": 2}) == [
-        "a 1 -> None",
-        "b None -> 2",
-        "mv.epochs 3 -> 5",
-    ]
 
 
 def test_a_head_goes_on_too_and_knows_whose_features_it_was_given(tmp_path, config):

@@ -3,10 +3,7 @@
 Every kind comes from our own reader: pictures, stored motion, residuals; flow is computed from the pictures.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
 from types import ModuleType
 
@@ -17,15 +14,14 @@ from moclip.datasets.base import Clip
 from moclip.errors import MoclipError
 from moclip.inputs.sampling import centre_segments
 from moclip.inputs.transforms import InputScale
-from moclip.io.cache import add_rows, read_rows
+from moclip.io import keys
+from moclip.io.cache import Keep, Missing, cached_rows
 from moclip.io.fingerprints import fingerprints
 from moclip.io.parallel import for_each_file
-from moclip.io.paths import cache_dir
 from moclip.video import load_motion, read_frames, read_residual
 from moclip.video.fields import quantise
 from moclip.video.store import content_path
 
-VERSION = 1  # raised when the same settings would give other inputs
 STACK = 10  # fields in a stack
 FRAMES = 8  # of a ``clip``
 KEPT_AT_ONCE = 256  # clips in a file of the cache
@@ -36,7 +32,7 @@ def rival_inputs(
     kinds: Sequence[str],
     store: Path,
     config: Config,
-    executor: Executor | str | None = None,
+    scheduler: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Inputs of all clips, by kind.
 
@@ -57,35 +53,24 @@ def rival_inputs(
         With every clip that could not be read; accumulated vectors and residuals need clips without B-frames.
     """
     scale, own = InputScale(config.motion.units, config.motion.bound), config.rivals
-    facts = [VERSION, own.size, own.views, scale.units, scale.bound]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    folders = {kind: cache_dir() / "rivals" / f"{kind}-{key}" for kind in kinds}
     hashes = fingerprints([clip.path for clip in clips])
-    rows = {kind: read_rows(folder, set(hashes.values())) for kind, folder in folders.items()}
-    lacks = {path: tuple(kind for kind in kinds if value not in rows[kind]) for path, value in hashes.items()}
-    videos = {hashes[path]: path for path, own in lacks.items() if own}  # copies of a video are read once
-    unkept: dict[str, dict[str, np.ndarray]] = {}
+    videos = {value: path for path, value in hashes.items()}  # copies of a video are read once
 
-    def keep() -> None:
-        for kind in kinds:
-            if new := {value: inputs[kind] for value, inputs in sorted(unkept.items()) if kind in inputs}:
-                add_rows(folders[kind], new)
-                rows[kind] |= new
-        unkept.clear()
+    def compute(missing: Missing, keep: Keep) -> None:
+        def done(job: tuple[Path, ...], inputs: dict[str, np.ndarray]) -> None:
+            keep({hashes[job[0]]: inputs})
 
-    def done(job: tuple[Path, ...], inputs: dict[str, np.ndarray]) -> None:
-        unkept[hashes[job[0]]] = inputs
-        if len(unkept) == KEPT_AT_ONCE:
-            keep()
+        jobs = [
+            (videos[value], content_path(store, value), tuple(lacks), own.size, own.views, scale)
+            for value, lacks in missing.items()
+        ]
+        for_each_file(read_inputs, jobs, "inputs of the rivals", config.data.workers, scheduler, done=done)
 
-    jobs = [
-        (path, content_path(store, value), lacks[path], own.size, own.views, scale) for value, path in videos.items()
-    ]
-    try:
-        for_each_file(read_inputs, jobs, "inputs of the rivals", config.data.workers, executor, done=done)
-    finally:
-        keep()
-    return {kind: np.stack([rows[kind][hashes[clip.path]] for clip in clips]) for kind in kinds}
+    key = keys.key(
+        "baseline_inputs", {"size": own.size, "views": own.views, "units": scale.units, "bound": scale.bound}
+    )
+    names = [hashes[clip.path] for clip in clips]
+    return cached_rows("baseline_inputs", key, kinds, names, compute, KEPT_AT_ONCE)
 
 
 def read_inputs(
