@@ -242,7 +242,7 @@ class Fusion(Section):
     batch_size: PositiveInt = 64
     train_features: Literal["drawn", "cached"] = Field(
         "drawn",
-        description="drawn: new segments and crops in every epoch; cached: drawn from a fixed pool of centre-crop views",
+        description="drawn: new segments and crops each epoch; cached: drawn from a fixed pool of centre-crop views",
     )
     train_views: PositiveInt = Field(32, description="size of that pool")
     batch_norm: str = Field(
@@ -251,7 +251,8 @@ class Fusion(Section):
         "trained",
     )
     select: Literal["last", "test"] = Field(
-        "last", description="which epoch is kept; validation clips cannot choose: the motion network was trained on them"
+        "last",
+        description="which epoch is kept; validation clips cannot choose: the motion network was trained on them",
     )
     seeds: tuple[int, ...] = (0, 1, 2)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moclip.video.fields import follow
+from moclip.video import fields
 
 HALF = 2**32  # a pixel's two sums are one number, x + y * HALF
 
@@ -46,7 +46,7 @@ def by_kernel(grids: Tensor, block_size: int, height: int, width: int, scales: T
     """`accumulate` of (N, K, gh, gw, 2) with the reader's kernel."""
     sums = np.empty((len(grids), height, width, 2), np.int32)
     for n, (clip, scale) in enumerate(zip(grids.numpy(), scales.tolist(), strict=True)):
-        follow(clip, [(0, True, len(clip))], sums[n : n + 1], block_size, scale, False)
+        fields.accumulate(clip.__getitem__, [(0, len(clip))], sums[n : n + 1], block_size, scale)
     return torch.from_numpy(sums).permute(0, 3, 1, 2)
 
 

@@ -15,16 +15,10 @@ from moclip.inputs.transforms import InputScale
 from moclip.inputs.views import EvalViews, TrainViews, Views, check_frame_sizes, eval_views, join, train_views
 from moclip.io.fingerprints import fingerprints
 from moclip.io.parallel import ClipsError
-from moclip.video import Motion, load_motion
-from moclip.video.layout import INTER
-from moclip.video.store import SUFFIX
+from moclip.video import INTER, Motion, load_motion
+from moclip.video.store import content_path
 
 IN_MEMORY = 20_000  # clips, about 1 GB: all of UCF101. The other clips of a larger set are read on each use
-
-
-def content_path(store: Path, fingerprint: str) -> Path:
-    """Where a store keeps the motion of the video with this SHA-256."""
-    return store / fingerprint[:2] / f"{fingerprint}{SUFFIX}"
 
 
 class LoadedClips(Sequence[Motion]):
@@ -54,7 +48,9 @@ class LoadedClips(Sequence[Motion]):
         self.paths = [content_path(store, hashes[clip.path]) for clip in self.clips]
         self._motions = [load_motion(path) for path in self.paths[:IN_MEMORY]]
         self.labels = torch.tensor([clip.label for clip in self.clips])
-        still = [(clip.path, NO_MOTION) for clip, motion in zip(self.clips, self, strict=True) if not motion.has_motion.any()]
+        still = [
+            (clip.path, NO_MOTION) for clip, motion in zip(self.clips, self, strict=True) if not motion.has_motion.any()
+        ]
         if still:
             raise ClipsError(still, len(self.clips), REMEDY)
         check_frame_sizes((motion.height, motion.width) for motion in self)
@@ -66,6 +62,10 @@ class LoadedClips(Sequence[Motion]):
         """The motion of a clip; nothing of it is unpacked."""
         return self._motions[index] if index < len(self._motions) else load_motion(self.paths[index])
 
+    def identities(self) -> list[tuple[str, int, str]]:
+        """Name, label and hash of each video."""
+        return [(clip.name, clip.label, path.stem) for clip, path in zip(self.clips, self.paths, strict=True)]
+
     def test_views(self, indices: Sequence[int], protocol: EvalViews) -> Views:
         """Test views of some clips as one batch."""
         return join([eval_views(self[index], protocol) for index in indices])
@@ -75,7 +75,7 @@ class LoadedClips(Sequence[Motion]):
         beyond = total = 0
         for path in self.paths:
             motion = load_motion(path)  # a copy, because unpacking would stay in memory
-            pixels = motion.cells(range(len(motion)))[motion.mask == INTER] / motion.scale  # (n, 2)
+            pixels = motion.grids(range(len(motion)))[motion.mask == INTER] / motion.scale  # (n, 2)
             vectors = pixels * scale.factor(motion.width, motion.fps)
             beyond += int((np.abs(vectors) > scale.bound).any(axis=1).sum())
             total += len(vectors)

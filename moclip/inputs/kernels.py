@@ -30,7 +30,7 @@ def by_kernel(
 
 
 def _neighbours(start: Tensor, side: Tensor, length: int, size: int) -> tuple[Tensor, Tensor]:
-    """The pixels that bilinear resizing reads along one axis, rounded as torch's ``affine_grid`` and ``grid_sample`` round.
+    """What bilinear resizing reads along one axis, rounded as torch's ``affine_grid`` and ``grid_sample`` do.
 
     Returns
     -------

@@ -117,13 +117,13 @@ class Views:
     mirrored : bool (B, V).
     """
 
+    shape: GridShape
+    protocol: TrainViews | EvalViews
     grids: Tensor
     factors: Tensor
     scales: Tensor
     boxes: Tensor
     mirrored: Tensor
-    shape: GridShape
-    protocol: TrainViews | EvalViews
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Everything that has a row per clip."""
@@ -131,7 +131,7 @@ class Views:
 
     def to(self, device: str | torch.device) -> "Views":
         """The same views on another device."""
-        return Views(*(tensor.to(device) for tensor in self.tensors()), self.shape, self.protocol)
+        return Views(self.shape, self.protocol, *(tensor.to(device) for tensor in self.tensors()))
 
     def accumulated(self) -> "Views":
         """The same views with accumulated pixel fields (blocks of one pixel) instead of the grids of K frames."""
@@ -190,16 +190,16 @@ def eval_views(motion: Motion, protocol: EvalViews) -> Views:
 
 def _grids(motion: Motion, protocol: _Protocol, frames: np.ndarray) -> tuple[np.ndarray, GridShape]:
     """Vectors of some frames in the clip's units: int16 (S, gh, gw, 2), or (S, K, gh, gw, 2) since the I-frame."""
-    shape = GridShape(motion.block, motion.height, motion.width)
+    shape = GridShape(motion.block_size, motion.height, motion.width)
     if protocol.field == "raw":
-        return motion.cells(frames), shape
-    steps = [motion.way(int(frame)) for frame in frames]
+        return motion.grids(frames), shape
+    steps = [motion.steps(int(frame)) for frame in frames]
     longest = max(map(len, steps))
-    if longest > motion.block**2:  # these grids are larger than the field itself, which is therefore made here
+    if longest > motion.block_size**2:  # these grids are larger than the field itself, which is therefore made here
         return np.rint(motion.fields(frames) * motion.scale).astype(np.int16), shape._replace(block_size=1)
-    grids = np.zeros((len(frames), longest, *motion.cells(frames[:1]).shape[1:]), np.int16)
+    grids = np.zeros((len(frames), longest, *motion.grids(frames[:1]).shape[1:]), np.int16)
     for segment, own in enumerate(steps):
-        grids[segment, longest - len(own) :] = motion.cells(own)
+        grids[segment, longest - len(own) :] = motion.grids(own)
     return grids, shape
 
 
@@ -213,7 +213,7 @@ def _views(
 ) -> Views:
     factor = np.float32(protocol.scale.factor(motion.width, motion.fps) / motion.scale)
     arrays = (grids, factor, motion.scale, boxes, mirrored)
-    return Views(*(torch.from_numpy(np.asarray(array)[None]) for array in arrays), shape, protocol)
+    return Views(shape, protocol, *(torch.from_numpy(np.asarray(array)[None]) for array in arrays))
 
 
 # --- a batch --------------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def join(parts: Sequence[Views]) -> Views:
     longest = max(part.grids.shape[2] for part in parts)
     parts = [part.refined(finest, longest) for part in parts]
     tensors = (torch.cat(column) for column in zip(*(part.tensors() for part in parts), strict=True))
-    return Views(*tensors, parts[0].shape, parts[0].protocol)
+    return Views(parts[0].shape, parts[0].protocol, *tensors)
 
 
 def check_frame_sizes(sizes: Iterable[tuple[int, int]]) -> None:
