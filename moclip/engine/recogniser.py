@@ -19,7 +19,7 @@ from moclip.models.fusion import FusionHead
 from moclip.models.mv_tsn import MVTSN, average_views
 from moclip.training.loop import make_fabric
 from moclip.video import VideoError, load_motion, transcode
-from moclip.video.store import SUFFIX, content_path, store_motion
+from moclip.video.store import SUFFIX, store_motion
 
 SYSTEMS = ("fusion", "mv_only")
 SHARED = ("classes", "fingerprint", "motion", "mv", "shown")  # what a head has from its motion network
