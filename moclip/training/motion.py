@@ -3,7 +3,7 @@
 import copy
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,7 +77,7 @@ def train_motion_network(
     depends = {
         "first weights": state_hash(network),
         "clips": digest_of([part.identities() for part in (clips["train"], held_out) if part]),
-        "views": asdict(samples.protocol),
+        "views": samples.protocol.settings(),
         "mv": mv.training_fields(),
         "training": training.model_dump(mode="json", exclude={"devices", "workers"}),  # processes may change
     }

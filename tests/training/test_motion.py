@@ -33,6 +33,8 @@ from moclip.training.motion import (
     training_and_selection_clips,
 )
 
+SMALL = "test_efficientnet"  # timm's smallest with BatchNorm and depthwise convolutions
+
 
 @pytest.fixture
 def toy():
@@ -195,7 +197,7 @@ def train_motion(photos, store, config):
     """Train a new network for two epochs; returns (network, history). ``held_out`` clips choose the epoch."""
 
     def train(clips=photos.train, training=loop.ONE_PROCESS, held_out=None, **settings):
-        mv = config.mv.model_copy(update={"epochs": 2, "pretrained": False, **settings})
+        mv = config.mv.model_copy(update={"epochs": 2, "backbone": SMALL, "pretrained": False, **settings})
         own = config.model_copy(update={"mv": mv, "training": training, "device": "cpu"})
         parts = {"train": LoadedClips(clips, store)} | ({mv.select: LoadedClips(held_out, store)} if held_out else {})
         return train_motion_network(own, photos, parts)
@@ -205,7 +207,7 @@ def train_motion(photos, store, config):
 
 def untrained(seed=0):
     torch.manual_seed(seed)
-    return create_model("mv_tsn", num_classes=4, backbone="tf_efficientnet_lite0", pretrained=False)
+    return create_model("mv_tsn", num_classes=4, backbone=SMALL, pretrained=False)
 
 
 def test_the_same_seed_gives_the_same_network_bit_for_bit(train_motion):
@@ -459,7 +461,7 @@ out = {"network": network.state_dict(), "history": history, "drawn": drawn, "sco
 
 @pytest.mark.slow
 def test_two_processes_train_one_network_and_count_every_clip_once(photos, store, config, tmp_path, toy):
-    mv = config.mv.model_copy(update={"epochs": 2, "batch_size": 4, "pretrained": False})
+    mv = config.mv.model_copy(update={"epochs": 2, "backbone": SMALL, "batch_size": 4, "pretrained": False})
     own = config.model_copy(update={"mv": mv, "training": Training(devices=2), "device": "cpu"})
     train, test = LoadedClips(photos.train[:7], store), LoadedClips(photos.test[:3], store)
     protocol = EvalViews.from_sections(mv, config.motion, False)
