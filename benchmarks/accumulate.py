@@ -57,7 +57,7 @@ def ways(grids: Tensor, device: torch.device) -> dict[str, Callable[[], object]]
     """What is timed of one batch, by name; the peer first."""
     found: dict[str, Callable[[], object]] = {
         PEER: lambda: accumulate(grids, CELL, *SIZE, SCALE),
-        "torch, CPU": lambda: by_torch(grids, CELL, *SIZE, torch.full((len(grids),), SCALE), False),
+        "torch, CPU": lambda: by_torch(grids, CELL, *SIZE, torch.full((len(grids),), SCALE)),
     }
     if device.type == "cuda":
         there = grids.to(device)

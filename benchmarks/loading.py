@@ -26,15 +26,16 @@ import pandas as pd
 import torch
 from av.codec.context import Flags2
 from machine import machine
-from torch import Tensor
 
 from moclip.config.load import load_config
 from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip
 from moclip.engine.features import extract_motion
-from moclip.inputs import transforms
-from moclip.inputs.clips import MotionClips
-from moclip.inputs.sampling import random_segments
+from moclip.inputs.clips import LoadedClips, TrainingSamples
+from moclip.inputs.crops import CENTER
+from moclip.inputs.sampling import tsn_frames
+from moclip.inputs.transforms import GridShape
+from moclip.inputs.views import TrainViews, Views, join, to_input
 from moclip.io.fingerprints import fingerprints
 from moclip.io.progress import track
 from moclip.video import read_motion, transcode
@@ -105,44 +106,35 @@ def paint(frame: av.VideoFrame, height: int, width: int) -> tuple[np.ndarray, in
 # --- samples --------------------------------------------------------------------------------------------------------
 
 
-def stored(clips: MotionClips, epoch: int, indices: list[int]) -> dict[str, Tensor]:
-    return torch.utils.data.default_collate([clips[epoch, index] for index in indices])  # type: ignore[no-any-return]
+def stored(samples: TrainingSamples, epoch: int, indices: list[int]) -> Views:
+    return join([samples[epoch, index][0] for index in indices])
 
 
 def opened(
-    clips: MotionClips, epoch: int, indices: list[int], read: Callable[[Path, int, str], np.ndarray]
-) -> dict[str, Tensor]:
-    """The same samples from the videos: fields float32 (B, S, H, W, 2) with ``box`` and ``flip``."""
-    samples = []
-    height, width = clips.geometry.height, clips.geometry.width
+    samples: TrainingSamples, epoch: int, indices: list[int], read: Callable[[Path, int, str], np.ndarray]
+) -> Views:
+    """The same samples from the videos: fields of pixels, float32 (B, S, H, W, 2), instead of grids."""
+    parts, protocol = [], samples.protocol
     for index in indices:
-        rng = np.random.default_rng([clips.settings.seed, epoch, index])  # as `MotionClips` draws
-        frames = clips.candidates[index]
-        chosen = frames[random_segments(len(frames), clips.settings.segments, rng)]
-        fields = np.stack([read(clips.clips[index].path, int(t), clips.field) for t in chosen])
-        box = transforms.random_box(height, width, clips.settings.train_scales, rng)
-        samples.append({"fields": fields, "box": box, "flip": bool(clips.flips and rng.random() < 0.5)})
-    return torch.utils.data.default_collate(samples)  # type: ignore[no-any-return]
+        motion = samples.clips[index]
+        rng = np.random.default_rng([protocol.seed, epoch, index])  # as `TrainingSamples` draws
+        frames = tsn_frames(motion, protocol.segments, rng)
+        fields = np.stack([read(samples.clips.clips[index].path, int(t), protocol.field) for t in frames])
+        boxes = CENTER.train(motion.height, motion.width, protocol, rng)
+        mirrored = np.full(len(frames), protocol.mirror and rng.random() < 0.5)
+        tensors = (torch.from_numpy(np.asarray(array)[None]) for array in (fields, np.float32(1), 1, boxes, mirrored))
+        parts.append(Views(GridShape(1, motion.height, motion.width), protocol, *tensors))
+    return join(parts)
 
 
-def to_input(clips: MotionClips, batch: dict[str, Tensor]) -> Tensor:
-    """Fields of the videos to network input, as `MotionClips.to_input` makes it of cells: (B, S, 2, size, size)."""
-    count, segments, height, width, _ = batch["fields"].shape
-    fields = batch["fields"].flatten(0, 1)
-    flips, boxes = (batch[name].repeat_interleave(segments, 0) for name in ("flip", "box"))
-    size, bound = clips.settings.input_size, clips.scale.bound
-    inputs = transforms.to_input(fields, torch.ones(len(fields), 2), flips, boxes, bound, size, (1, height, width))
-    return inputs.unflatten(0, (count, segments))
-
-
-def check(clips: MotionClips) -> None:
+def check(samples: TrainingSamples) -> None:
     """All ways make the same tensors."""
-    indices = list(range(len(clips)))
-    ours = clips.to_input(stored(clips, 0, indices))
+    indices = list(range(len(samples.clips)))
+    ours = to_input(stored(samples, 0, indices))
     for read in (from_start, from_i_frame):
-        theirs = to_input(clips, opened(clips, 0, indices, read))
+        theirs = to_input(opened(samples, 0, indices, read))
         if (worst := (ours - theirs).abs().max().item()) > 1e-5:
-            raise SystemExit(f"{read.__name__}, {clips.field}: other tensors, {worst:.3g} apart")
+            raise SystemExit(f"{read.__name__}, {samples.protocol.field}: other tensors, {worst:.3g} apart")
 
 
 # --- clips ----------------------------------------------------------------------------------------------------------
@@ -168,33 +160,30 @@ def generated(folder: Path) -> list[Clip]:
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
-def measure(clips: MotionClips, kind: str, rounds: int) -> list[dict[str, object]]:
+def measure(samples: TrainingSamples, kind: str, rounds: int) -> list[dict[str, object]]:
     """A row a contender and unit of work."""
-    indices = list(range(len(clips)))
-    loaders: dict[str, Callable[[int], dict[str, Tensor]]] = {
-        STORE: lambda epoch: stored(clips, epoch, indices),
-        START: lambda epoch: opened(clips, epoch, indices, from_start),
-        GOP: lambda epoch: opened(clips, epoch, indices, from_i_frame),
+    indices, field = list(range(len(samples.clips))), samples.protocol.field
+    loaders: dict[str, Callable[[int], Views]] = {
+        STORE: lambda epoch: stored(samples, epoch, indices),
+        START: lambda epoch: opened(samples, epoch, indices, from_start),
+        GOP: lambda epoch: opened(samples, epoch, indices, from_i_frame),
     }
     names = list(loaders)
     taken: dict[tuple[str, str], list[tuple[float, float]]] = {(n, w): [] for n in names for w in ("loader", "input")}
-    for turn in track(range(rounds + 1), f"{kind}, {clips.field}"):
+    for turn in track(range(rounds + 1), f"{kind}, {field}"):
         for name in names[turn % 3 :] + names[: turn % 3]:
             start = np.array([time.perf_counter(), time.process_time()])
             batch = loaders[name](turn)
             middle = np.array([time.perf_counter(), time.process_time()])
-            if name == STORE:
-                clips.to_input(batch)
-            else:
-                to_input(clips, batch)
+            to_input(batch)
             end = np.array([time.perf_counter(), time.process_time()])
             taken[name, "loader"].append(tuple(middle - start))
             taken[name, "input"].append(tuple(end - start))
     rows = []
     for (name, work), pairs in taken.items():
         seconds, ours = np.array(pairs[1:]), np.array(taken[STORE, work][1:])  # (rounds, 2); the first warms up
-        row: dict[str, object] = {"clips": kind, "field": clips.field, "work": work, "contender": name, "n": len(clips)}
-        values = {"samples a second": len(clips) / seconds[:, 0], "store is faster by": seconds[:, 0] / ours[:, 0]}
+        row: dict[str, object] = {"clips": kind, "field": field, "work": work, "contender": name, "n": len(indices)}
+        values = {"samples a second": len(indices) / seconds[:, 0], "store is faster by": seconds[:, 0] / ours[:, 0]}
         values["cpu: by"] = seconds[:, 1] / ours[:, 1]
         for what, found in values.items():
             row[what] = f"{np.median(found):.1f} ({found.min():.1f} - {found.max():.1f})"
@@ -231,18 +220,17 @@ def main() -> None:
             for field in ("raw", "accumulated"):
                 overrides = {"motion.field": field, "data.root": name, "data.annotation_path": name}
                 config = load_config("ucf101", overrides)
-                clips = MotionClips.from_config(members, folder / "store", config, flips=True)
-                check(clips)
-                rows += measure(clips, kind, arguments.rounds)
+                protocol = TrainViews.from_sections(config.mv, config.motion, True)
+                samples = TrainingSamples(LoadedClips(members, folder / "store"), protocol)
+                check(samples)
+                rows += measure(samples, kind, arguments.rounds)
     table = pd.DataFrame(rows)
     table.to_csv(arguments.out / "loading.csv", index=False, float_format="%.5g")
     others = table[table["contender"] != STORE]
     ratios = {work: rows_of["ratio"] for work, rows_of in others.groupby("work", sort=False)}
     met = "; ".join(f"{work}, met in {(found >= AIM).sum()} of {len(found)} rows" for work, found in ratios.items())
     goal = f"Goal, {AIM} times: {met}."
-    head = (
-        f"{arguments.rounds} rounds; a sample is {clips.settings.segments} segments at {clips.settings.input_size} px."
-    )
+    head = f"{arguments.rounds} rounds; a sample is {protocol.segments} segments at {protocol.size} px."
     shown = table.drop(columns="ratio").to_markdown(index=False)
     text = (
         "\n\n".join(["# Loading training samples", machine("torch", "av", "numpy"), head, goal, *sizes, shown]) + "\n"

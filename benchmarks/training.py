@@ -28,7 +28,8 @@ from moclip.config.load import load_config, merge, parse_override
 from moclip.config.sections import Config
 from moclip.datasets.prepare import datasets_of
 from moclip.engine.features import extract_motion
-from moclip.inputs.clips import MotionClips, training_loader
+from moclip.inputs.clips import EpochSampler, LoadedClips, TrainingSamples, training_loader
+from moclip.inputs.views import TrainViews, Views, to_input
 from moclip.io.paths import cache_dir
 from moclip.models import create_model
 from moclip.training.motion import parameter_groups
@@ -43,22 +44,24 @@ def repeated(step: Callable[[], object], repeats: int, device: torch.device) -> 
     return {"seconds": statistics.median(kept), "fastest": min(kept), "slowest": max(kept), "repeats": len(kept)}
 
 
-def endless(clips: MotionClips, fabric: Fabric, workers: int) -> Iterator[dict[str, Tensor]]:
+def endless(samples: TrainingSamples, batch_size: int, fabric: Fabric, workers: int) -> Iterator[tuple[Views, Tensor]]:
     """Training batches on the device, epoch after epoch; of one clip, too, which a training never has."""
-    loader = training_loader(clips, workers)
+    sampler = EpochSampler(len(samples.clips), batch_size, samples.protocol.seed)
+    loader = training_loader(samples, sampler, workers)
     for epoch in itertools.count():
-        loader.batch_sampler.epoch = epoch  # type: ignore[union-attr]
-        for batch in loader:
-            yield fabric.to_device({key: value[: clips.settings.batch_size] for key, value in batch.items()})
+        sampler.epoch = epoch
+        for views, labels in loader:
+            few = (tensor[:batch_size] for tensor in views.tensors())
+            yield fabric.to_device((Views(views.shape, views.protocol, *few), labels[:batch_size]))
 
 
 def measure(
-    config: Config, clips: MotionClips, way: dict[str, Any], workers: int, repeats: int
+    config: Config, samples: TrainingSamples, way: dict[str, Any], workers: int, repeats: int
 ) -> Iterator[dict[str, Any]]:
-    """Rows of one way to train (precision, channels_last, compiled) at the batch size of ``clips``."""
+    """Rows of one way to train (precision, channels_last, compiled) at ``mv.batch_size``."""
     torch._dynamo.reset()
     fabric = Fabric(accelerator=config.device, devices=1, precision=way["precision"])
-    classes = max(clips.labels) + 1
+    classes = int(max(samples.clips.labels)) + 1
     network = create_model("mv_tsn", num_classes=classes, backbone=config.mv.backbone, pretrained=False)
     head = create_model("fusion", num_classes=classes, appearance_dim=APPEARANCE, motion_dim=network.feature_dim)
     optimizer = torch.optim.Adam(parameter_groups(network, config.mv))  # type: ignore[arg-type]
@@ -69,9 +72,9 @@ def measure(
     network.to(fabric.device)
     wrapped, optimizer = fabric.setup(torch.compile(network) if way["compiled"] else network, optimizer)
     head, head_optimizer = fabric.setup(head, head_optimizer)
-    batches = endless(clips, fabric, workers)
-    batch = next(batches)
-    inputs = clips.to_input(batch)
+    batches = endless(samples, config.mv.batch_size, fabric, workers)
+    views, labels = next(batches)
+    inputs = to_input(views, fabric.device)
 
     def train(inputs: Tensor, labels: Tensor) -> None:
         loss = F.cross_entropy(wrapped(inputs).mean(dim=1), labels)
@@ -91,10 +94,10 @@ def measure(
         network.train(part == "motion network")
 
         def loaded(step: Callable[[Tensor, Tensor], None] = step) -> None:
-            batch = next(batches)
-            step(clips.to_input(batch), batch["label"])
+            views, labels = next(batches)
+            step(to_input(views, fabric.device), labels)
 
-        ways = {"step": lambda step=step: step(inputs, batch["label"]), "with loading": loaded}
+        ways = {"step": lambda step=step: step(inputs, labels), "with loading": loaded}
         for what, call in ways.items():
             row = {"part": part, "what": what, "batch": len(inputs), **way, **repeated(call, repeats, fabric.device)}
             yield {**row, "clips a second": len(inputs) / row["seconds"], "segments": inputs.shape[1]}
@@ -121,10 +124,11 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     for size in map(int, arguments.batches.split(",")):
         own = config.model_copy(update={"mv": config.mv.model_copy(update={"batch_size": size})})
-        clips = MotionClips.from_config(dataset.train, cache_dir() / "motion", own, dataset.horizontal_flip)
+        protocol = TrainViews.from_sections(own.mv, own.motion, dataset.horizontal_flip)
+        samples = TrainingSamples(LoadedClips(dataset.train, cache_dir() / "motion"), protocol)
         for precision, last, whole in itertools.product(precisions, (False, True), compiled):
             way = {"precision": precision, "channels_last": last, "compiled": whole}
-            rows += measure(own, clips, way, arguments.workers, arguments.repeats)
+            rows += measure(own, samples, way, arguments.workers, arguments.repeats)
             print(pd.DataFrame(rows[-4:]).to_string(index=False, float_format="%.4g"), flush=True)
     device = processor() if config.device == "cpu" or not torch.cuda.is_available() else torch.cuda.get_device_name()
     facts = {"network": config.mv.backbone, "pixels": config.mv.input_size, "clips": dataset.name, "device": device}

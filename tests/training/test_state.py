@@ -14,12 +14,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from moclip.inputs.clips import MotionClips
+from moclip.inputs.clips import LoadedClips
+from moclip.inputs.views import EvalViews, TrainViews
 from moclip.models import create_model
 from moclip.training import state
-from moclip.training.heads import fit_head
-from moclip.training.loop import fit, make_fabric
-from moclip.training.motion import fit_mv
+from moclip.training.epoch_features import MotionData
+from moclip.training.heads import HeadData
+from moclip.training.loop import Schedule, fit, make_fabric
+from moclip.training.motion import train_motion_network
 from moclip.training.state import TrainingFolder, set_aside
 
 FILES = {"README.txt", "key.json", "log.csv", "last.safetensors"}
@@ -31,21 +33,18 @@ def same(one, two):
 
 # --- killed ---------------------------------------------------------------------------------------------------------
 
-KILLED_AT_A_DRAW = """
+SCRIPT = """
 import os, pickle, signal, sys
 from pathlib import Path
 import torch
-from moclip.training import state as resume
-from moclip.training.draws import FreshDraws
-from moclip.inputs.clips import MotionClips
-from moclip.models import create_model
-from moclip.training.heads import fit_head
-from moclip.training.motion import fit_mv
+from moclip.inputs.clips import TrainingSamples
+from moclip.training import state
+from moclip.training.motion import train_motion_network
 
-resume.PAUSE = 0
+state.PAUSE = 0
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
-given = pickle.loads((folder / "given.pkl").read_bytes())
-original, drawn = MotionClips.__getitem__, []
+config, dataset, clips = pickle.loads((folder / "given.pkl").read_bytes())
+original, drawn = TrainingSamples.__getitem__, []
 
 def draw(self, key):
     drawn.append(key)
@@ -53,29 +52,19 @@ def draw(self, key):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, key)
 
-MotionClips.__getitem__ = draw
-"""
-
-SCRIPT = (
-    KILLED_AT_A_DRAW
-    + """
-clips, settings = given
-torch.manual_seed(0)
-network = create_model("mv_tsn", num_classes=4, backbone=settings.backbone, pretrained=False)
-fit_mv(network, clips, settings, "cpu", folder=folder / "training")
+TrainingSamples.__getitem__ = draw
+network, _ = train_motion_network(config, dataset, {"train": clips}, folder / "training")
 torch.save([network.state_dict(), drawn], folder / "end.pt")
 """
-)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_weights_bit_for_bit(photos, store, config, tmp_path):
-    mv = config.mv.model_copy(update={"epochs": 4})
-    clips = MotionClips.from_config(photos.train, store, config.model_copy(update={"mv": mv}), flips=False)
-    torch.manual_seed(0)
-    network = create_model("mv_tsn", num_classes=4, backbone=mv.backbone, pretrained=False)
-    history = fit_mv(network, clips, mv, "cpu")
+    mv = config.mv.model_copy(update={"epochs": 4, "backbone": "test_efficientnet", "pretrained": False})
+    own, clips = config.model_copy(update={"mv": mv, "device": "cpu"}), LoadedClips(photos.train, store)
+    network, history = train_motion_network(own, photos, {"train": clips})
 
-    (tmp_path / "given.pkl").write_bytes(pickle.dumps((clips, mv)))
+    (tmp_path / "given.pkl").write_bytes(pickle.dumps((own, photos, clips)))
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     root = Path(__file__).parents[2]
     killed = subprocess.run([*command, str(2 * 8 + 4)], cwd=root, capture_output=True)  # 8 clips: in the third epoch
@@ -95,58 +84,70 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_weights_bit_for_
     assert {path.name for path in folder.iterdir()} == FILES, "what was there to go on is gone"
 
 
-HEAD = (
-    KILLED_AT_A_DRAW
-    + """
-clips, tested, network, settings = given
-draws = FreshDraws(network, clips, 1, "cpu", settings.batch_size, folder / "draws", settings.statistics == "drifting")
-sizes = {"num_classes": 4, "appearance_dim": 3, "motion_dim": 1280, "hidden": 8}
-seen, labels = torch.arange(24.0).view(8, 3) % 5, torch.tensor([clip.label for clip in clips.clips])
-held_out = seen[:4], lambda epoch: draws.features_at(epoch, tested, 3), torch.tensor([0, 1, 2, 3])
-held_out = held_out if settings.select == "test" else None
-ends = []
-for name in ("fusion", "other"):
-    head, own = create_model("fusion", **sizes), {"folder": folder / name, "source": draws.settings}
-    history = fit_head(head, seen, draws, labels, settings, 1, "cpu", held_out, **own)
-    ends.append([head.state_dict(), history.to_dict("records")])
-torch.save([ends, draws.network_at(3).state_dict(), drawn], folder / "end.pt")
+HEAD = """
+import os, pickle, signal, sys
+from pathlib import Path
+import torch
+from moclip.training import epoch_features as features
+from moclip.training import state
+from moclip.training.heads import fit_heads
+
+state.PAUSE = 0
+folder, last = Path(sys.argv[1]), int(sys.argv[2])
+network, motion, data, settings = pickle.loads((folder / "given.pkl").read_bytes())
+original, drawn = features.train_views, []
+
+def draw(*given):
+    drawn.append(given)
+    if len(drawn) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*given)
+
+features.train_views = draw
+source = features.epoch_features(settings, network, motion, 1, "cpu")
+heads = fit_heads({name: folder / name for name in ("fusion", "motion_head")}, source, data, settings, 1, "cpu")
+ends = {name: (head.head.state_dict(), head.log.to_dict("records"), head.statistics) for name, head in heads.items()}
+torch.save([ends, len(drawn)], folder / "end.pt")
 """
-)
 
 
-@pytest.mark.parametrize(("statistics", "select"), [("frozen", "last"), ("drifting", "last"), ("drifting", "test")])
+@pytest.mark.slow
+@pytest.mark.parametrize(("batch_norm", "select"), [("frozen", "last"), ("drifting", "last"), ("drifting", "test")])
 def test_heads_killed_in_the_middle_of_an_epoch_end_with_the_same_weights(
-    photos, store, config, tmp_path, statistics, select
+    photos, store, config, tmp_path, batch_norm, select
 ):
     """Bit for bit, and with drifting statistics the same network beside them."""
-    change = {"epochs": 4, "batch_size": 3, "lr": 0.01, "statistics": statistics, "select": select}
-    settings = config.fusion.model_copy(update=change)
-    clips, tested = (MotionClips.from_config(part, store, config, False) for part in (photos.train, photos.test))
+    change = {"epochs": 4, "batch_size": 3, "lr": 0.01, "batch_norm": batch_norm, "select": select, "hidden": 8}
+    settings = config.fusion.model_copy(update={**change, "train_features": "drawn"})
+    train, test = LoadedClips(photos.train, store), LoadedClips(photos.test, store)
+    protocols = (kind.from_sections(config.mv, config.motion, False) for kind in (TrainViews, EvalViews))
     torch.manual_seed(0)
-    network = create_model("mv_tsn", num_classes=4, backbone=config.mv.backbone, pretrained=False)
-    root = Path(__file__).parents[2]
+    network = create_model("mv_tsn", num_classes=4, backbone="test_efficientnet", pretrained=False)
+    motion = MotionData(train, test, *protocols, torch.randn(4, network.feature_dim))
+    seen = torch.arange(24.0).view(8, 3) % 5
+    data = HeadData(4, seen, train.labels, seen[:4], test.labels)
 
     def run(folder, last):
         folder.mkdir(exist_ok=True)
-        (folder / "given.pkl").write_bytes(pickle.dumps((clips, tested, network, settings)))
+        (folder / "given.pkl").write_bytes(pickle.dumps((network, motion, data, settings)))
         command = [sys.executable, "-c", HEAD, str(folder), str(last)]
-        return subprocess.run(command, cwd=root, capture_output=True, text=True)
+        return subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
 
     done = run(tmp_path / "whole", -1)
     assert done.returncode == 0, done.stderr
-    expected, after, drawn = torch.load(tmp_path / "whole" / "end.pt")
-    assert len(drawn) == 4 * 8, "the second head sees what was drawn for the first"
+    expected, drawn = torch.load(tmp_path / "whole" / "end.pt")
+    assert drawn == 5 * 8, "four epochs for both heads, and the first again"
 
     assert run(tmp_path / "killed", 2 * 8 + 4).returncode == -signal.SIGKILL  # in the third epoch
     assert len(pd.read_csv(tmp_path / "killed" / "fusion" / "log.csv")) == 2
     done = run(tmp_path / "killed", -1)
     assert done.returncode == 0 and "resumes after epoch 2" in done.stderr, done.stderr
-    ends, now, drawn = torch.load(tmp_path / "killed" / "end.pt")
-    assert {epoch for epoch, *_ in drawn} == {2, 3}, "what was drawn is not drawn again"
-    assert same(now, after) and same(now, network.state_dict()) == (statistics == "frozen")
-    for (weights, log), (head, history) in zip(ends, expected, strict=True):
-        assert same(weights, head) and log == history
-    assert ("score" in log[0]) == (select == "test")
+    ends, drawn = torch.load(tmp_path / "killed" / "end.pt")
+    assert drawn == 3 * 8, "what was drawn is not drawn again"
+    for name, (weights, log, statistics) in expected.items():
+        head, history, others = ends[name]
+        assert same(weights, head) and log == history and same(statistics, others)
+        assert ("score" in log[0]) == (select == "test") and bool(statistics) == (batch_norm == "drifting")
 
 
 # --- the folder, on a small network with dropout and BatchNorm --------------------------------------------------------
@@ -174,8 +175,8 @@ def train(folder=None, settings=None, epochs=6, broken_off=None, score=None):
             yield (points[part],), labels[part]
 
     own = TrainingFolder(folder, settings or {"lr": 0.01}) if folder else None
-    arguments = (make_fabric("cpu"), network, optimizer, batches, 4, epochs, lambda done: 1 - done)
-    history = fit(*arguments, folder=own, score=score and score.__getitem__)
+    schedule = Schedule(epochs, 4, lambda done: 1 - done)
+    history = fit(make_fabric("cpu"), network, optimizer, batches, schedule, score and score.__getitem__, own)
     return network.state_dict(), history, asked
 
 
@@ -289,30 +290,3 @@ def test_the_folder_says_what_it_is(tmp_path):
     for path in (tmp_path / "mv_tsn-x").iterdir():
         assert path.name in text or path.name == "README.txt", path
     assert max(map(len, text.splitlines())) <= 120
-
-
-def test_a_head_goes_on_too_and_knows_whose_features_it_was_given(tmp_path, config):
-    settings = config.fusion.model_copy(update={"epochs": 5, "lr": 0.01})
-    points, labels = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
-
-    def run(folder=None, network="a", stop=None, seed=0):
-        asked = []
-
-        def motion(epoch):
-            asked.append(epoch)
-            if epoch == stop:
-                raise KeyboardInterrupt
-            return points[:, 3:] + epoch
-
-        head = create_model("fusion", num_classes=2, appearance_dim=3, motion_dim=3, hidden=16)
-        fit_head(head, points[:, :3], motion, labels, settings, seed, "cpu", folder=folder, source={"network": network})
-        return head.state_dict(), asked
-
-    expected, _ = run()
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "h", stop=3)
-    weights, asked = run(tmp_path / "h")
-    assert same(weights, expected) and asked == [3, 4]
-    assert run(tmp_path / "h")[1] == []
-    assert run(tmp_path / "h", network="b")[1] == list(range(5))
-    assert run(tmp_path / "h", network="b", seed=1)[1] == list(range(5))
