@@ -2,13 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from moclip.cli.options import Override, Profile, overrides_of
 from moclip.config.load import load_config
-from moclip.config.sections import Config, ConfigError, MinFrames
+from moclip.config.sections import Config, ConfigError
+from moclip.io.paths import run_dir
 
 if TYPE_CHECKING:
     from moclip.datasets.base import VideoDataset
@@ -56,16 +57,14 @@ def download(
 
     Example: moclip data download ucf101 --to /data/ucf101
 
-    It goes on where it broke off, and counts the clips. No checksum is published: the SHA-256 of the first download is
-    kept beside each archive, and later ones are held against it.
+    A download that was cut off resumes. Then the clips are counted. No checksums are published: the SHA-256 of the
+    first download is kept beside each archive, and later ones are compared with it.
     """
     from moclip.datasets.download.sources import SOURCES
     from moclip.datasets.download.sources import download as fetch
 
     if insecure:
-        typer.echo(
-            "WARNING: certificates are not checked (--insecure); anyone on the way may send other files", err=True
-        )
+        typer.echo("WARNING: --insecure checks no certificates: anyone on the way may send other files", err=True)
     fetch(name, to.expanduser(), mirror=mirror, ca_file=ca_file, insecure=insecure, say=typer.echo)
     source = SOURCES[name]
     places = f"-p data.root={to / source.root} -p data.annotation_path={to / source.annotation_path}"
@@ -77,30 +76,34 @@ def prepare(
     profile: Profile = "quick",
     param: Override = None,
     original: Annotated[
-        bool, typer.Option("--original", help="Keep the streams as they were shipped: nothing is re-encoded.")
+        bool, typer.Option("--original", help="Keep the streams as shipped: nothing is re-encoded.")
     ] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every file, even if it looks unchanged.")] = False,
     workers: Workers = None,
 ) -> None:
-    """Make a profile's clips ready: generate or re-encode them.
+    """Make a profile's clips ready: list, generate or re-encode, check and hash them.
 
     Example: moclip data prepare --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
 
-    All are re-encoded one way; what is done already stays. Clips that cannot be re-encoded, or have no motion vectors
-    then, are an error at the end; with -p data.on_error=skip they are left out of the data set, counted in every table,
-    and listed with their reasons in data/reports/<data set>/unreadable.txt. The same holds for original clips that
-    cannot be read or have no vectors; without skip, the first run that reads their motion stops there.
+    All clips are re-encoded one way; what is done already stays. The manifest runs/<run>/data/<data set>.json lists the
+    clips with their SHA-256, for `moclip reproduce` and `moclip train` with the same options.
 
-    `moclip reproduce` with the same options finds them there. Original streams may tell classes by their encoder's
-    settings (UCF101's do), so that --original has to be asked for, here and there (-p data.reencode=false).
+    If clips cannot be re-encoded, or have no motion vectors then, the command ends with an error that names them. With
+    -p data.on_error=skip they are left out: every table counts them, and data/reports/<data set>/unreadable.txt lists
+    them with their reasons. With --original the same holds for clips that cannot be read or have no vectors; without
+    skip, the first command that reads their motion stops with that error.
+
+    Original streams may reveal classes by their encoder's settings (UCF101's do). Therefore they are used only on
+    request, here (--original) and in other commands (-p data.reencode=false).
     """
-    from moclip.datasets.prepare import datasets_of, originals_of
+    from moclip.datasets.prepare import prepare as make_ready
 
-    settings = _config(profile, param, workers).data
-    for dataset in originals_of(settings) if original else datasets_of(settings):
+    config = _config(profile, param, workers, {"data.reencode": False} if original else {})
+    folder = run_dir(config.run) / "data"
+    for dataset in make_ready(config.data, folder, rehash):
         typer.echo(f"{dataset.name}: {dataset.description}")
         typer.echo(f"  {len(dataset.train)} training, {len(dataset.val)} validation, {len(dataset.test)} test clips")
-        folders = {clip.path.parent.parent for clip in dataset.clips}
-        typer.echo(f"  in {', '.join(map(str, sorted(folders)))}; fingerprint {dataset.fingerprint}")
+        typer.echo(f"  {folder / dataset.name}.json lists them; fingerprint {dataset.fingerprint}")
     if original:
         typer.echo("original streams, nothing re-encoded; for moclip reproduce: -p data.reencode=false")
 
@@ -117,8 +120,8 @@ def verify(
 
     Example: moclip data verify --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
 
-    Problems are clips that cannot be read, listed clips that the folder lacks, and files that no list names; with any
-    of them the exit code is 1.
+    Problems are clips that cannot be read, listed clips that the folder lacks, and files that no list names. If there
+    are any, the exit code is 1.
     """
     from moclip.datasets.verify import summary
     from moclip.datasets.verify import verify as check
@@ -178,24 +181,23 @@ def stats(
         typer.echo(f"{dataset.name}: {folder / 'stats.png'} and .pdf, numbers in stats-*.csv{lost}")
 
 
-def _config(profile: str, param: list[str] | None, workers: int | None) -> Config:
+def _config(profile: str, param: list[str] | None, workers: int | None, more: dict[str, Any] | None = None) -> Config:
     own = {"data.workers": workers} if workers else {}
-    return load_config(profile, {**overrides_of(param), **own})
+    return load_config(profile, {**overrides_of(param), **own, **(more or {})})
 
 
 def _chosen(config: Config, prepared: bool) -> list[tuple["VideoDataset", Path | None]]:
     """The data sets to look at, each with the folder that should hold its clips and nothing else."""
-    from moclip.datasets.prepare import in_folder, originals_of, reencoded_dir
+    from moclip.datasets import hash_clips
+    from moclip.datasets.prepare import listed, reencoded
 
-    # Nothing is passed over: what is short or damaged is what these commands report.
-    partial = config.data.model_copy(update={"allow_partial": True, "on_error": "raise", "min_frames": MinFrames()})
-    datasets = originals_of(partial)
+    # Nothing is left out: what is short, damaged or missing is what these commands report.
+    datasets = listed(config.data.model_copy(update={"allow_partial": True}), generate=True)
     if not prepared:
-        return [(dataset, partial.root if config.data.name != "moving_photos" else None) for dataset in datasets]
+        return [(dataset, config.data.root if config.data.name != "moving_photos" else None) for dataset in datasets]
     if not config.data.reencode:
         raise ConfigError(f"the profile {config.profile!r} re-encodes nothing (data.reencode is false): no --prepared")
-    folder = reencoded_dir(config.data)
-    return [(in_folder(dataset, folder), None) for dataset in datasets]
+    return [(reencoded(hash_clips(dataset, config.data.workers)), None) for dataset in datasets]
 
 
 def _report(dataset: "VideoDataset", to: Path | None, prepared: bool) -> Path:

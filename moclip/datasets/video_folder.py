@@ -6,15 +6,12 @@ Two layouts: ``root/train/<class>/*.mp4`` with ``root/test/<class>/*.mp4`` (and 
 
 import csv
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from moclip.config.sections import safe_name
-from moclip.datasets.base import Clip, VideoDataset, fingerprint_files, words
+from moclip.datasets.base import Clip, VideoDataset, hold_out_groups, words
 from moclip.errors import MoclipError
 
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
@@ -75,7 +72,6 @@ def VideoFolder(  # noqa: N802 - reads like the other data sets
         val=splits.get("val", []),
         test=splits["test"],
         class_texts={name: words(name) for name in classes},
-        fingerprint=fingerprint_files(clips),
     )
 
 
@@ -184,37 +180,11 @@ def _cut(
         raise VideoFolderError(f"{root / 'val'} is there, val_fraction={val_fraction} would cut another; set it to 0")
     splits, how = dict(splits), "split by its own folders"
     if WHOLE in splits:
-        splits["train"], splits["test"] = _hold_out(splits.pop(WHOLE), test_fraction, seed)
+        splits["train"], splits["test"] = hold_out_groups(splits.pop(WHOLE), test_fraction, seed, 1, True)
         how = f"about {100 * test_fraction:g} % of each class's sources held out for testing (seed {seed})"
     if val_fraction:
-        splits["train"], splits["val"] = _hold_out(splits["train"], val_fraction, seed)
+        splits["train"], splits["val"] = hold_out_groups(splits["train"], val_fraction, seed, 1, True)
     return splits, how
-
-
-def _hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-    """Like `moclip.datasets.base.hold_out_groups`, where one name is one source in whatever class it stands.
-
-    Returns
-    -------
-    (kept, held) : both in the order of the input. A class gives its share of groups, at least one where it can; a
-        group without which some class would have none left is kept.
-    """
-    rng = np.random.default_rng(seed)
-    groups: dict[str, set[str]] = {}
-    spanned: dict[str, set[str]] = {}
-    for clip in clips:
-        groups.setdefault(clip.class_name, set()).add(clip.group)
-        spanned.setdefault(clip.group, set()).add(clip.class_name)
-    left = Counter({class_name: len(members) for class_name, members in groups.items()})
-    wanted = Counter({class_name: max(1, round(fraction * count)) for class_name, count in left.items()})
-    held: set[str] = set()
-    for class_name in sorted(left):
-        for group in map(str, rng.permutation(sorted(groups[class_name]))):
-            if wanted[class_name] > 0 and group not in held and all(left[name] > 1 for name in spanned[group]):
-                held.add(group)
-                left.subtract(spanned[group])
-                wanted.subtract(spanned[group])
-    return [clip for clip in clips if clip.group not in held], [clip for clip in clips if clip.group in held]
 
 
 def _check_splits(root: Path, splits: Mapping[str, Sequence[Clip]], classes: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ class Degradation:
     strength : 0 leaves the object as it is.
     blur : standard deviation, pixels.
     occlusion : share of the cut-out that patches cover.
-    crop : share of the crop's side that is cut away, so that less of the object is seen (same size in the frame).
+    crop : share of the crop's side that is cut away: less of the object is seen, at the same size in the frame.
     """
 
     strength: float = 1.0
@@ -47,7 +47,7 @@ def draw_spec(
 ) -> ClipSpec:
     """What one clip shows: the group's draws, which its clips share, and the clip's own.
 
-    Every number is drawn whether it is used or not: the degradation's strength does not change the others.
+    Every number is drawn even if it is not used: the strength of the degradation does not change the other draws.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _draw_patch(rng: np.random.Generator, share: float) -> Patch:
 def _box_inside(name: str, x: float, y: float, side: float, aspect: float) -> tuple[float, float, float, float]:
     """Rectangle of ``side``'s area and the given aspect about (x, y), pushed (and, if need be, shrunk) into the photo.
 
-    The aspect is kept: it is drawn whatever the object, and must not come to tell it.
+    The aspect is kept: it is drawn independently of the object and must not reveal it.
     """
     image = photo(name)
     width, height = side * math.sqrt(aspect), side / math.sqrt(aspect)
