@@ -1,5 +1,6 @@
 """``moclip data``: from a download to clips that can be trusted. Heavy imports are inside the commands."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,24 +20,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Fetch, re-encode and check the clips of a data set.\n\n"
-    "In this order: moclip data download, prepare, verify, stats.",
+    help="Fetch, re-encode and check the clips of a data set, in the order download, prepare, verify, stats.",
 )
 
-Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Processes; all cores unless given (data.workers).")
-]
+Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; all cores by default.")]
 Prepared = Annotated[bool, typer.Option("--prepared", help="The re-encoded clips instead of the original ones.")]
-Folder = Annotated[
-    Path | None, typer.Option("--to", metavar="DIR", help="Where to write; data/reports/<data set>/ unless given.")
-]
+Folder = Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Instead of data/reports/<data set>/.")]
 
-
-class Name(StrEnum):
-    """What `download` knows."""
-
-    ucf101 = "ucf101"
-    hmdb51 = "hmdb51"
+Name = StrEnum("Name", ["ucf101", "hmdb51"])  # what `download` knows
 
 
 @app.command()
@@ -98,7 +89,7 @@ def prepare(
     """
     from moclip.datasets.prepare import prepare as make_ready
 
-    config = _config(profile, param, workers, {"data.reencode": False} if original else {})
+    config = _config(profile, param, workers, reencode=False if original else None)
     folder = run_dir(config.run) / "data"
     for dataset in make_ready(config.data, folder, rehash):
         typer.echo(f"{dataset.name}: {dataset.description}")
@@ -129,12 +120,13 @@ def verify(
 
     config = _config(profile, param, workers)
     problems = 0
-    for dataset, root in _chosen(config, prepared):
+    for dataset, root, folder in _chosen(config, prepared, to):
         table = check(dataset, root, config.data.workers)
-        path = _report(dataset, to, prepared) / "clips.csv"
-        save_csv(path, table)
+        save_csv(folder / "clips.csv", table)
         problems += int((table["problem"] != "").sum())
-        typer.echo("\n".join([f"{dataset.name}: {dataset.description}", *summary(table), f"table: {path}"]))
+        typer.echo(
+            "\n".join([f"{dataset.name}: {dataset.description}", *summary(table), f"table: {folder / 'clips.csv'}"])
+        )
     raise typer.Exit(1 if problems else 0)
 
 
@@ -146,7 +138,7 @@ def stats(
     workers: Workers = None,
     to: Folder = None,
 ) -> None:
-    """Draw a data set on a page of plots; its numbers as CSV.
+    """Draw a data set on a page of plots, and write its numbers as CSV.
 
     Example: moclip data stats --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
     """
@@ -161,7 +153,7 @@ def stats(
     scale = InputScale(config.motion.units, config.motion.bound)
     units = {"pixels": "pixels", "equivalent": "pixels of a video 340 wide at 25 frames/s"}[config.motion.units]
     plots.use_style()
-    for dataset, _ in _chosen(config, prepared):
+    for dataset, _, folder in _chosen(config, prepared, to):
         facts, problems = facts_of([clip for clip in dataset.clips if clip.path.is_file()], config.data.workers)
         if not facts:
             raise ConfigError(f"{dataset.name}: no clip can be read; `moclip data verify` says why")
@@ -171,7 +163,6 @@ def stats(
             raise ConfigError(f"{dataset.name}: {error}") from error
         classes = data_stats.classes(clips, list(dataset.classes))
         longer = data_stats.longer_than(facts, scale.factor)
-        folder = _report(dataset, to, prepared)
         for name, table in {"clips": clips, "classes": classes, "motion": longer}.items():
             save_csv(folder / f"stats-{name}.csv", table)
         lost = f"; {len(problems)} clips cannot be read" if problems else ""
@@ -181,27 +172,23 @@ def stats(
         typer.echo(f"{dataset.name}: {folder / 'stats.png'} and .pdf, numbers in stats-*.csv{lost}")
 
 
-def _config(profile: str, param: list[str] | None, workers: int | None, more: dict[str, Any] | None = None) -> Config:
-    own = {"data.workers": workers} if workers else {}
-    return load_config(profile, {**overrides_of(param), **own, **(more or {})})
+def _config(profile: str, param: list[str] | None, workers: int | None, **data: Any) -> Config:
+    chosen = {f"data.{name}": value for name, value in {"workers": workers, **data}.items() if value is not None}
+    return load_config(profile, {**overrides_of(param), **chosen})
 
 
-def _chosen(config: Config, prepared: bool) -> list[tuple["VideoDataset", Path | None]]:
-    """The data sets to look at, each with the folder that should hold its clips and nothing else."""
+def _chosen(config: Config, prepared: bool, to: Path | None) -> Iterator[tuple["VideoDataset", Path | None, Path]]:
+    """The data sets to look at, the folder that should hold their clips and nothing else, the folder for reports."""
     from moclip.datasets import hash_clips
-    from moclip.datasets.prepare import listed, reencoded
+    from moclip.datasets.prepare import listed, reencoded, reports_dir
 
-    # Nothing is left out: what is short, damaged or missing is what these commands report.
-    datasets = listed(config.data.model_copy(update={"allow_partial": True}), generate=True)
-    if not prepared:
-        return [(dataset, config.data.root if config.data.name != "moving_photos" else None) for dataset in datasets]
-    if not config.data.reencode:
+    data = config.data
+    if prepared and not data.reencode:
         raise ConfigError(f"the profile {config.profile!r} re-encodes nothing (data.reencode is false): no --prepared")
-    return [(reencoded(hash_clips(dataset, config.data.workers)), None) for dataset in datasets]
-
-
-def _report(dataset: "VideoDataset", to: Path | None, prepared: bool) -> Path:
-    from moclip.datasets.prepare import reports_dir
-
-    folder = to.expanduser() / dataset.name if to else reports_dir(dataset)
-    return folder / "prepared" if prepared else folder
+    # Nothing is left out: what is short, damaged or missing is what these commands report.
+    for dataset in listed(data.model_copy(update={"allow_partial": True}), generate=True):
+        reports = to.expanduser() / dataset.name if to else reports_dir(dataset)
+        if prepared:
+            yield reencoded(hash_clips(dataset, data.workers)), None, reports / "prepared"
+        else:
+            yield dataset, None if data.name == "moving_photos" else data.root, reports

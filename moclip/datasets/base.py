@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,8 @@ class VideoDataset:
 
     def __post_init__(self) -> None:
         names = Counter(clip.name for clip in self.clips)
-        if double := sorted(name for name, count in names.items() if count > 1):
-            raise ValueError(f"{self.name}: the lists name a clip more than once: {double[:5]}")
+        if double := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"{self.name}: the lists name a clip more than once: {few(double)}")
         groups = {split: {(clip.class_name, clip.group) for clip in members} for split, members in self.splits.items()}
         for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
             if shared := sorted(groups[first] & groups[second]):
@@ -115,6 +115,12 @@ class VideoDataset:
         for split, members in self.splits.items():
             fields[split] = [changed for clip in members if (changed := change(clip)) is not None]
         return replace(self, **fields)
+
+
+def few(names: Iterable[str]) -> str:
+    """At most five names, in order."""
+    names = sorted(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def words(name: str) -> str:

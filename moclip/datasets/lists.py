@@ -8,7 +8,7 @@ A list has one of three forms, told apart by the number of columns.
 | ``Class/clip.avi 35`` | UCF101's training lists, and the ``path label`` lists of many toolboxes | from 1, or from 0 |
 | ``Class/clip.avi Class 34`` | CoViAR | from 0; for HMDB51 in an order of its own |
 
-A clip's class is always its folder. Numbers are checked and never used: lists of one data set count in several ways.
+The class of a clip is always its folder. Numbers are checked but never used: lists of one data set count differently.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -107,13 +107,15 @@ class ListedDataset:
         root, folder = Path(root).expanduser(), Path(annotation_path).expanduser()
         listed = self.read(root, folder, fold)
         complete = len(listed.classes) == self.class_count
-        if complete:
-            check_counts(folder, fold, (len(listed.train), len(listed.test)), self.counts[fold])
+        found, official = (len(listed.train), len(listed.test)), self.counts[fold]
+        if complete and found != official:
+            raise ListError(
+                f"{folder}: fold {fold} lists {found[0]} training and {found[1]} test clips, "
+                f"the official split {official[0]} and {official[1]}; fetch the lists again"
+            )
         missing = missing_clips([*listed.train, *listed.test], root, allow_partial)
-        train, test = (
-            [clip for clip in clips if clip.path.relative_to(root).as_posix() not in missing]
-            for clips in (listed.train, listed.test)
-        )
+        lost = {root / path for path in missing}
+        train, test = ([clip for clip in clips if clip.path not in lost] for clips in (listed.train, listed.test))
         train, val = hold_out_groups(train, val_fraction, seed)
         whose = f"official split {fold}" if complete else f"split {fold} of its own lists"
         remarks = [*listed.remarks, *([f"{len(missing)} listed clips missing"] if missing else [])]
@@ -125,13 +127,13 @@ class ListedDataset:
             val=val,
             test=test,
             class_texts={name: self.class_text(name) for name in listed.classes},
-            missing=list(missing),
+            missing=missing,
             unused=listed.unused,
         )
 
 
 def read_lines(path: Path, where: str) -> list[str]:
-    """Lines that are not blank; ``where`` says what the file belongs to, for the error if it is missing."""
+    """Lines that are not blank; ``where`` says where the file belongs, for the error if it is missing."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {where}")
     return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
@@ -159,7 +161,7 @@ def read_rows(path: Path, where: str) -> list[Row]:
     FileNotFoundError
         There is no such file.
     ListError
-        A line of another form, or whose class is not its folder; or no line at all.
+        A line of another form, a line whose class is not its folder, or no line at all.
     """
     rows: list[Row] = []
     columns = 0
@@ -213,16 +215,7 @@ def check_numbers_of_classes(path: Path, rows: Iterable[Row]) -> None:
             )
 
 
-def check_counts(folder: Path, fold: int, found: tuple[int, int], official: tuple[int, int]) -> None:
-    """The number of training and test clips must be the official one."""
-    if found != official:
-        raise ListError(
-            f"{folder}: fold {fold} lists {found[0]} training and {found[1]} test clips, "
-            f"the official split {official[0]} and {official[1]}; fetch the lists again"
-        )
-
-
-def missing_clips(listed: Sequence[Clip], root: Path, allow_partial: bool) -> dict[str, None]:
+def missing_clips(listed: Sequence[Clip], root: Path, allow_partial: bool) -> list[str]:
     """Paths under ``root`` of the listed clips that are not there, in the order of the lists.
 
     Raises
@@ -230,12 +223,12 @@ def missing_clips(listed: Sequence[Clip], root: Path, allow_partial: bool) -> di
     MissingClipsError
         There are some and ``allow_partial`` is off, or no clip is there.
     """
-    missing = {clip.path.relative_to(root).as_posix(): None for clip in listed if not clip.path.is_file()}
+    missing = [clip.path.relative_to(root).as_posix() for clip in listed if not clip.path.is_file()]
     if missing and (not allow_partial or len(missing) == len(listed)):
         partial = "" if len(missing) == len(listed) else ", or pass allow_partial=True to use the others"
         raise MissingClipsError(
             f"{len(missing)} of {len(listed)} listed clips are not under {root}, the first: "
-            f"{', '.join(list(missing)[:3])}; check root{partial} (data.allow_partial=true on the command line; "
+            f"{', '.join(missing[:3])}; check root{partial} (data.allow_partial=true on the command line; "
             "`moclip data verify` lists all of them)"
         )
     return missing

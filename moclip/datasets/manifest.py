@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from moclip.datasets import keys
-from moclip.datasets.base import VideoDataset
+from moclip.datasets.base import VideoDataset, few
 from moclip.io.artefacts import ArtefactError, load_json, save_json
 from moclip.io.fingerprints import hash_files
 
@@ -119,9 +119,8 @@ def differences(manifest: Mapping[str, Any], listed: VideoDataset, key: dict[str
 
 
 def counted(what: str, paths: Collection[str]) -> list[str]:
-    """``3 clips are new (a, b, c)``, with at most three names; nothing for none."""
-    shown = ", ".join(sorted(paths)[:3]) + (", ..." if len(paths) > 3 else "")
-    return [f"{len(paths)} {what} ({shown})"] if paths else []
+    """``3 clips are new (a, b, c)``; nothing for none."""
+    return [f"{len(paths)} {what} ({few(paths)})"] if paths else []
 
 
 def _entries(dataset: VideoDataset, root: Path) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -155,9 +155,7 @@ def _key(data: Data) -> dict[str, Any]:
 
 def _prepare(dataset: VideoDataset, data: Data, folder: Path, rehash: bool) -> VideoDataset:
     """Make one data set ready and write its manifest."""
-    report = _report(dataset, "missing.txt", dataset.missing)
-    if dataset.missing:
-        log.warning("%s: %d listed clips are missing, see %s", dataset.name, len(dataset.missing), report)
+    _report(dataset, "missing", dataset.missing)
     path = folder / f"{dataset.name}.json"
     hashes = KnownHashes(path.with_suffix(".stat"), rehash)
     shipped, reasons = hashes.hashed(dataset, {}, data.workers)
@@ -168,12 +166,14 @@ def _prepare(dataset: VideoDataset, data: Data, folder: Path, rehash: bool) -> V
         ready, reasons = hashes.hashed(reencoded(shipped), reasons, data.workers)
     facts: dict[str, Facts] = {}
     if data.min_frames != MinFrames() or (data.on_error == "skip" and not data.reencode):
-        sound = [clip for clip in ready.clips if clip.name not in reasons]
-        facts, problems = facts_of(sound, data.workers, data.scheduler)
+        facts, problems = facts_of([c for c in ready.clips if c.name not in reasons], data.workers, data.scheduler)
         reasons |= problems
         reasons |= {name: fact.note or NO_MOTION for name, fact in facts.items() if not sum(fact.lengths)}
     failures = [(clip.path, reasons[clip.name]) for clip in shipped.clips if clip.name in reasons]
-    ready = _without_failing(ready, reasons, failures, data)
+    if failures and data.on_error == "raise":
+        raise ClipsError(failures, len(shipped.clips), REMEDY)
+    _report(dataset, "unreadable", [f"{file}: {reason}" for file, reason in failures])
+    ready = _without(ready, reasons, "unreadable", ClipsError(failures, len(shipped.clips)))
     fewest = data.min_frames.model_dump()
     short = {
         clip.name: f"{facts[clip.name].decoded} frames"
@@ -181,10 +181,9 @@ def _prepare(dataset: VideoDataset, data: Data, folder: Path, rehash: bool) -> V
         for clip in clips
         if facts and facts[clip.name].decoded < fewest["test" if split == "test" else "train"]
     }
-    ready = _without(ready, short, f"under {fewest['train']} frames in training, {fewest['test']} in testing")
-    if not (ready.train and ready.test):
-        raise ConfigError(f"{dataset.name}: no training or no test clip has data.min_frames={data.min_frames!r}")
-    ready = _with_flip(ready, data)
+    rule = f"under {fewest['train']} frames in training, {fewest['test']} in testing"
+    too_short = f"{dataset.name}: no training or no test clip has data.min_frames={data.min_frames!r}"
+    ready = _with_flip(_without(ready, short, rule, ConfigError(too_short)), data)
     hashes.save()
     manifest.write(path, shipped, ready, reasons | short, _key(data), _root(data))
     return ready
@@ -262,39 +261,26 @@ def _reencode(source: Path, target: Path) -> None:
             raise VideoError(source, "it was changed while it was re-encoded")
 
 
-def _without_failing(
-    dataset: VideoDataset, reasons: Mapping[str, str], failures: Sequence[tuple[Path, str]], data: Data
-) -> VideoDataset:
-    """The data set without the clips that give no motion; its description and a report say which those are."""
-    if failures and data.on_error == "raise":
-        raise ClipsError(failures, len(dataset.clips), REMEDY)
-    report = _report(dataset, "unreadable.txt", [f"{path}: {reason}" for path, reason in failures])
-    if failures:
-        count = len(dataset.clips)
-        log.warning("%s: %d of %d clips cannot be used, see %s", dataset.name, len(failures), count, report)
-    rest = _without(dataset, reasons, "unreadable")
-    if not (rest.train and rest.test):
-        raise ClipsError(failures, len(dataset.clips))
-    return rest
-
-
-def _without(dataset: VideoDataset, names: Mapping[str, str], why: str) -> VideoDataset:
-    """The data set without some clips; its description counts them."""
+def _without(dataset: VideoDataset, names: Collection[str], why: str, otherwise: MoclipError) -> VideoDataset:
+    """The data set without some clips, which its description counts; raise ``otherwise`` if a split would be empty."""
     if not names:
         return dataset
     description = f"{dataset.description}, {len(names)} of {len(dataset.clips)} clips left out ({why})"
-    return dataset.with_clips(lambda clip: None if clip.name in names else clip, description=description)
+    rest = dataset.with_clips(lambda clip: None if clip.name in names else clip, description=description)
+    if not (rest.train and rest.test):
+        raise otherwise
+    return rest
 
 
 def _with_flip(dataset: VideoDataset, data: Data) -> VideoDataset:
     return dataset if data.horizontal_flip is None else replace(dataset, horizontal_flip=data.horizontal_flip)
 
 
-def _report(dataset: VideoDataset, name: str, lines: Sequence[str]) -> Path:
-    """Write a report; without lines there is none."""
-    path = reports_dir(dataset) / name
+def _report(dataset: VideoDataset, what: str, lines: Sequence[str]) -> None:
+    """Write ``<what>.txt``, one line per clip; without lines there is none."""
+    path = reports_dir(dataset) / f"{what}.txt"
     path.unlink(missing_ok=True)
     if lines:
         with atomic_path(path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines))
-    return path
+        log.warning("%s: %d of the listed clips are %s, see %s", dataset.name, len(lines), what, path)

@@ -7,16 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from moclip.datasets.moving_photos.photos import OBJECTS, TEXTURES, photo
-from moclip.datasets.moving_photos.render import (
-    CAMERAS,
-    FIELD_HEIGHT,
-    FIELD_WIDTH,
-    HEIGHT,
-    WIDTH,
-    ClipSpec,
-    Patch,
-    Surface,
-)
+from moclip.datasets.moving_photos.render import CAMERAS, FIELD_HEIGHT, FIELD_WIDTH, HEIGHT, WIDTH
+from moclip.datasets.moving_photos.render import ClipSpec, Patch, Surface
 
 
 @dataclass(frozen=True)
@@ -38,12 +30,7 @@ class Degradation:
 
 
 def draw_spec(
-    thing: str,
-    motions: tuple[str, ...],
-    group: tuple[str, ...],
-    clip: str,
-    seed: int,
-    degradation: Degradation,
+    thing: str, motions: tuple[str, ...], group: tuple[str, ...], clip: str, seed: int, degradation: Degradation
 ) -> ClipSpec:
     """What one clip shows: the group's draws, which its clips share, and the clip's own.
 
