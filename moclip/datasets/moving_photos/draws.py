@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moclip.datasets.moving_photos import render
 from moclip.datasets.moving_photos.photos import OBJECTS, TEXTURES, photo
-from moclip.datasets.moving_photos.render import CAMERAS, FIELD_HEIGHT, FIELD_WIDTH, HEIGHT, WIDTH
 from moclip.datasets.moving_photos.render import ClipSpec, Patch, Surface
 
 
@@ -43,7 +43,7 @@ def draw_spec(
     clip : name of the clip in its group; with ``group`` it seeds the clip's own draws.
     """
     rng = _generator(seed, *group)
-    background = _draw_surface(rng, FIELD_WIDTH / FIELD_HEIGHT)
+    background = _draw_surface(rng, render.FIELD_WIDTH / render.FIELD_HEIGHT)
     crop = OBJECTS[thing][rng.integers(len(OBJECTS[thing]))]
     aspect, exponent = math.exp(rng.uniform(-0.3, 0.3)), float(rng.uniform(2, 8))
     side = crop.side * rng.uniform(0.9, 1.05)
@@ -62,15 +62,15 @@ def draw_spec(
         exponent=exponent,
         blur=blur,
         patches=tuple(patches) if covered else (),
-        x=WIDTH / 2 + float(rng.uniform(-12, 12)),
-        y=HEIGHT / 2 + float(rng.uniform(-8, 8)),
+        x=render.WIDTH / 2 + float(rng.uniform(-12, 12)),
+        y=render.HEIGHT / 2 + float(rng.uniform(-8, 8)),
         size=float(rng.uniform(54, 68)),
         angle=float(rng.uniform(-0.2, 0.2)),
         motion=motions[rng.integers(len(motions))],
         speed=float(rng.uniform(1.5, 2.2)),
         period=float(rng.uniform(10, 18)),
         phase=float(rng.uniform(0, 2 * math.pi)),
-        camera=CAMERAS[rng.integers(len(CAMERAS))],
+        camera=render.CAMERAS[rng.integers(len(render.CAMERAS))],
         camera_speed=float(rng.uniform(0.4, 0.8)),
         camera_angle=float(rng.uniform(-math.pi, math.pi)),
         camera_period=float(rng.uniform(14, 24)),
