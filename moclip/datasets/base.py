@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from moclip.io.fingerprints import hash_files
-from moclip.io.parallel import ClipsError
+from moclip.io.fingerprints import fingerprints
 
 REMEDY = "replace or repair these clips, or leave them out: -p data.on_error=skip (every table then says how many)"
 NO_MOTION = "no frame has motion vectors: a single frame, I-frames alone, or nothing but cuts"
@@ -202,7 +201,5 @@ def hash_clips(dataset: VideoDataset, workers: int | None = None) -> VideoDatase
     ClipsError
         Files that cannot be read.
     """
-    hashes, failures = hash_files([clip.path for clip in dataset.clips], workers)
-    if failures:
-        raise ClipsError(failures, len(dataset.clips), REMEDY)
+    hashes = fingerprints([clip.path for clip in dataset.clips], workers)
     return dataset.with_clips(lambda clip: replace(clip, sha256=hashes[clip.path]))

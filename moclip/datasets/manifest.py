@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from moclip.datasets import keys
 from moclip.datasets.base import VideoDataset, few
+from moclip.io import keys
 from moclip.io.artefacts import ArtefactError, load_json, save_json
-from moclip.io.fingerprints import hash_files
+from moclip.io.fingerprints import sha256_of
 
 
 class KnownHashes:
@@ -47,7 +47,7 @@ class KnownHashes:
                 failures.append((path, f"{type(error).__name__}: {error.strerror}"))
         same = {path: known[-1] for path, state in states.items()
                 if (known := self.remembered.get(str(path))) and known[:-1] == state}  # fmt: skip
-        new, failed = hash_files([path for path in states if path not in same], workers)
+        new, failed = sha256_of([path for path in states if path not in same], workers)
         self.current |= {str(path): [*states[path], sha256] for path, sha256 in (same | new).items()}
         return same | new, failures + failed
 

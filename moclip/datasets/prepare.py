@@ -1,7 +1,7 @@
 """From the data section of a configuration to clips that are ready to read.
 
 `prepare` does the work once: it lists, generates, re-encodes, checks and hashes, and writes a manifest per data set.
-`load_prepared` reads the manifests, and looks whether they still hold.
+`load_prepared` reads the manifests and checks that they still hold.
 """
 
 import logging
@@ -14,12 +14,13 @@ from typing import Any
 from filelock import FileLock
 
 from moclip.config.sections import ConfigError, Data, MinFrames
-from moclip.datasets import keys, load_dataset, manifest
+from moclip.datasets import load_dataset, manifest
 from moclip.datasets.base import NO_MOTION, REMEDY, Clip, VideoDataset
 from moclip.datasets.facts import Facts, facts_of
 from moclip.datasets.manifest import KnownHashes
 from moclip.datasets.moving_photos import Design
 from moclip.errors import MoclipError
+from moclip.io import keys
 from moclip.io.artefacts import load_json
 from moclip.io.files import atomic_path, sha256_file
 from moclip.io.parallel import ClipsError, for_each_file
@@ -38,14 +39,14 @@ class NotPreparedError(MoclipError, FileNotFoundError):
 
     def __init__(self, path: Path, reasons: Sequence[str]) -> None:
         self.reasons = list(reasons)
-        found = f"{path} does not hold any more ({'; '.join(reasons)})" if reasons else f"{path} is missing"
+        found = f"{path} is out of date ({'; '.join(reasons)})" if reasons else f"{path} is missing"
         super().__init__(f"{found}; run notebook 01_zero_shot first, or `moclip data prepare` with the same options")
 
 
 def listed(data: Data, generate: bool = False) -> list[VideoDataset]:
     """The data sets that a data section names, the main one first; MovingPhotos has one per design.
 
-    Clips are as shipped, none is opened or hashed.
+    Clips are as shipped or generated; none is opened or hashed.
 
     Parameters
     ----------
@@ -58,18 +59,22 @@ def listed(data: Data, generate: bool = False) -> list[VideoDataset]:
     VideoFolderError, ListError, FileNotFoundError
         The user's folders or lists cannot be used as they are.
     """
+    data.check()
     options: dict[str, Any] = {"root": _root(data), "val_fraction": data.val_fraction, "hashes": False}
+    datasets = []
     if data.name == "moving_photos":
         options |= {"workers": data.workers, "generate": generate}
-        datasets = []
         for name, groups in data.designs.items():
             options["design"] = Design(name, groups.train, groups.test, data.clips_per_group, seed=data.seed)
             options["root"] = _root(data) / name if data.root else None
             datasets.append(load_dataset(data.name, **options))
+    else:
+        more = ("test_fraction",) if data.name == "video_folder" else ("annotation_path", "fold", "allow_partial")
+        options |= {name: getattr(data, name) for name in ("seed", *more)}
+        datasets.append(load_dataset(data.name, **options))
+    if data.horizontal_flip is None:
         return datasets
-    data.check()
-    own = ("test_fraction",) if data.name == "video_folder" else ("annotation_path", "fold", "allow_partial")
-    return [load_dataset(data.name, **options, **{name: getattr(data, name) for name in ("seed", *own)})]
+    return [replace(dataset, horizontal_flip=data.horizontal_flip) for dataset in datasets]
 
 
 def prepare(data: Data, folder: Path, rehash: bool = False) -> list[VideoDataset]:
@@ -81,15 +86,15 @@ def prepare(data: Data, folder: Path, rehash: bool = False) -> list[VideoDataset
     Parameters
     ----------
     folder : gets ``<name>.json`` per data set (``runs/<run>/data``); manifests of other data sets are removed.
-    rehash : read every file, also where `stat` finds it unchanged.
+    rehash : read every file, even if it looks unchanged.
 
     Raises
     ------
     ConfigError, VideoFolderError, ListError, FileNotFoundError
         As `listed`; or no training or no test clip is long enough.
     ClipsError
-        Clips that could not be read or re-encoded or have no motion vectors then; the others are kept. With
-        ``on_error="skip"`` they are left out, and only a split without any clip is an error.
+        Clips that could not be read or re-encoded, or have no motion vectors; the others are kept. With
+        ``on_error="skip"`` such clips are left out, and only a split without any clip is an error.
     """
     datasets = [_prepare(dataset, data, folder, rehash) for dataset in listed(data, generate=True)]
     names = {dataset.name for dataset in datasets}
@@ -102,18 +107,18 @@ def prepare(data: Data, folder: Path, rehash: bool = False) -> list[VideoDataset
 def load_prepared(data: Data, folder: Path, original: bool = False, rehash: bool = False) -> list[VideoDataset]:
     """The data sets that `prepare` made ready, the main one first.
 
-    Each file is looked at (`stat`), and read again where it is not the one that was hashed.
+    Each file is looked at (`stat`). It is read again only if size, times or inode are not those of the hashed one.
 
     Parameters
     ----------
     folder : that of `prepare`.
-    original : the same clips with their streams as shipped, also where they were re-encoded.
+    original : the same clips with their streams as shipped, even if they were re-encoded.
     rehash : read every file.
 
     Raises
     ------
     NotPreparedError
-        A manifest is missing; or files, lists, settings or code are not those that it was made from.
+        A manifest is missing, or its files, lists, settings or code have changed since.
     """
     return [_load(dataset, data, folder, original, rehash) for dataset in listed(data)]
 
@@ -159,6 +164,7 @@ def _prepare(dataset: VideoDataset, data: Data, folder: Path, rehash: bool) -> V
     path = folder / f"{dataset.name}.json"
     hashes = KnownHashes(path.with_suffix(".stat"), rehash)
     shipped, reasons = hashes.hashed(dataset, {}, data.workers)
+    hashes.save()
     ready = shipped
     if data.reencode:
         _remove_damaged(path, hashes, data)
@@ -183,7 +189,7 @@ def _prepare(dataset: VideoDataset, data: Data, folder: Path, rehash: bool) -> V
     }
     rule = f"under {fewest['train']} frames in training, {fewest['test']} in testing"
     too_short = f"{dataset.name}: no training or no test clip has data.min_frames={data.min_frames!r}"
-    ready = _with_flip(_without(ready, short, rule, ConfigError(too_short)), data)
+    ready = _without(ready, short, rule, ConfigError(too_short))
     hashes.save()
     manifest.write(path, shipped, ready, reasons | short, _key(data), _root(data))
     return ready
@@ -214,11 +220,11 @@ def _load(dataset: VideoDataset, data: Data, folder: Path, original: bool, rehas
     description = known["description"]
     if original:
         ready, description = shipped, description.replace(REENCODED, "")
-    return _with_flip(replace(ready, description=description), data)
+    return replace(ready, description=description)
 
 
 def _remove_damaged(path: Path, hashes: KnownHashes, data: Data) -> None:
-    """Remove re-encoded files that are not what the last manifest says of them: they are made again."""
+    """Remove re-encoded files that differ from the last manifest, so they are made again."""
     known = load_json(path) if path.is_file() else {}
     if known.get("key") == _key(data):
         made = {reencoded_path(entry["source_sha256"]): entry["sha256"] for entry in known["clips"]}
@@ -228,7 +234,7 @@ def _remove_damaged(path: Path, hashes: KnownHashes, data: Data) -> None:
 
 
 def _reencode_missing(clips: Sequence[Clip], data: Data) -> dict[str, str]:
-    """Re-encode the hashed clips whose re-encoded form is not there; name and reason of each that fails."""
+    """Re-encode the hashed clips whose re-encoded form is missing; return name and reason of each that fails."""
 
     def missing() -> dict[Path, Path]:  # target -> source; clips of equal content have one
         targets = {reencoded_path(clip.sha256): clip.path for clip in clips}
@@ -248,13 +254,13 @@ def _reencode_missing(clips: Sequence[Clip], data: Data) -> dict[str, str]:
 
 
 def _reencode(source: Path, target: Path) -> None:
-    """Re-encode one way, to 340 x 256, MPEG-4, GOP 12, without B-frames; ``target`` is called by the source's hash.
+    """Re-encode into CoViAR's format (340 x 256, MPEG-4, GOP 12, no B-frames); the source's hash names ``target``.
 
-    Streams as shipped may tell classes apart by their encoder's settings (UCF101's do); re-encoded one way they cannot.
+    Streams as shipped may reveal classes by their encoder's settings (UCF101's do). Re-encoded one way they cannot.
     """
     with atomic_path(target) as temporary:
         transcode(source, temporary)
-        with open_motion(temporary) as (_, chunks):  # mostly the first chunk says it
+        with open_motion(temporary) as (_, chunks):  # usually the first chunk has some
             if not any(any(chunk.has_motion) for chunk in chunks):
                 raise VideoError(source, NO_MOTION)
         if sha256_file(source) != target.stem:
@@ -270,10 +276,6 @@ def _without(dataset: VideoDataset, names: Collection[str], why: str, otherwise:
     if not (rest.train and rest.test):
         raise otherwise
     return rest
-
-
-def _with_flip(dataset: VideoDataset, data: Data) -> VideoDataset:
-    return dataset if data.horizontal_flip is None else replace(dataset, horizontal_flip=data.horizontal_flip)
 
 
 def _report(dataset: VideoDataset, what: str, lines: Sequence[str]) -> None:

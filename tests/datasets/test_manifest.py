@@ -180,8 +180,8 @@ def test_a_root_with_a_tilde_is_that_of_home(root, run, monkeypatch):
 def test_what_is_known_is_not_read_again(root, run, monkeypatch):
     prepare.prepare(settings(root, reencode=True), run)
     read: list[Path] = []
-    hashed = manifest.hash_files
-    monkeypatch.setattr(manifest, "hash_files", lambda paths, workers: read.extend(paths) or hashed(paths, workers))
+    hashed = manifest.sha256_of
+    monkeypatch.setattr(manifest, "sha256_of", lambda paths, workers: read.extend(paths) or hashed(paths, workers))
     load_prepared(settings(root, reencode=True), run)
     assert not read
     touched(root)

@@ -15,11 +15,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from moclip.datasets import keys
 from moclip.datasets.base import Clip, VideoDataset, hold_out_groups
 from moclip.datasets.moving_photos.draws import Degradation, draw_spec
 from moclip.datasets.moving_photos.photos import OBJECTS, photos_hash
 from moclip.datasets.moving_photos.render import MOTIONS, ClipSpec, iterate
+from moclip.io import keys
 from moclip.io.artefacts import load_json, save_json
 from moclip.io.parallel import for_each_file
 from moclip.io.paths import data_dir
