@@ -44,11 +44,23 @@ def originals(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def encoded_once(originals, tmp_path_factory) -> Path:
+    """A home in which these clips are re-encoded."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOCLIP_HOME", str(home))
+        prepare.prepare(settings(originals / "UCF-101", reencode=True), home / "run")
+    assert len(state(home)) == len(CLASSES) * len(GROUPS)
+    return home / "data" / "reencoded"
+
+
 @pytest.fixture
-def root(originals, tmp_path, monkeypatch) -> Path:
+def root(originals, encoded_once, tmp_path, monkeypatch) -> Path:
     """A copy of the clips and lists, with a home of its own."""
     monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "home"))
     shutil.copytree(originals, tmp_path / "data")
+    shutil.copytree(encoded_once, tmp_path / "home" / "data" / "reencoded")
     return tmp_path / "data" / "UCF-101"
 
 
