@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip
+from moclip.datasets.moving_photos import Design
 from moclip.encoders import load_encoder
 from moclip.encoders.clip import untrained_image_tower
 from moclip.engine import features
@@ -136,7 +137,8 @@ def clips(folder: Path, per_class: int) -> tuple[str, list[Clip]]:
         places = sorted(path for path in Path(root).rglob("*") if path.is_dir())
         paths = [path for place in places for path in sorted(place.glob("*.avi"))[:per_class]]
         return "real", [Clip(path, 0, "any", path.stem, path.stem) for path in paths]
-    made = load_dataset("moving_photos", design="mixed", root=folder, train_groups=1, test_groups=1, clips_per_group=1)
+    design = Design("mixed", train_groups=1, test_groups=1, clips_per_group=1)
+    made = load_dataset("moving_photos", design=design, root=folder)
     return "generated", made.clips
 
 

@@ -30,6 +30,7 @@ from machine import machine
 from moclip.config.load import load_config
 from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip
+from moclip.datasets.moving_photos import Design
 from moclip.engine.features import extract_motion
 from moclip.inputs.clips import LoadedClips, TrainingSamples
 from moclip.inputs.crops import CENTER
@@ -153,7 +154,8 @@ def real(folder: Path, per_class: int) -> list[Clip]:
 
 def generated(folder: Path) -> list[Clip]:
     classes = ["CatLeft", "CatRecede", "CoinsDown", "AstronautRight"]
-    made = load_dataset("moving_photos", design="mixed", root=folder, train_groups=2, test_groups=1, classes=classes)
+    design = Design("mixed", train_groups=2, test_groups=1, classes=classes)
+    made = load_dataset("moving_photos", design=design, root=folder)
     return list(made.train)
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from moclip.config.load import load_config, merge, parse_override
 from moclip.config.sections import Config
-from moclip.datasets.prepare import datasets_of
+from moclip.datasets.prepare import prepare
 from moclip.engine.features import extract_motion
 from moclip.inputs.clips import EpochSampler, LoadedClips, TrainingSamples, training_loader
 from moclip.inputs.views import TrainViews, Views, to_input
@@ -117,7 +117,7 @@ def main() -> None:
     for text in arguments.param:
         overrides = merge(overrides, parse_override(text))
     config = load_config(arguments.profile, overrides)
-    dataset = datasets_of(config.data)[0]
+    dataset = prepare(config.data, arguments.out / "data")[0]
     extract_motion(dataset.train, cache_dir() / "motion")
     rows = []
     precisions, compiled = ("32-true", "bf16-mixed"), (False,) if arguments.no_compile else (False, True)

@@ -54,18 +54,11 @@ def offline(in_home):
 def photos(tmp_path_factory):
     """Four classes of ``mixed``, eight training and four test clips of 24 frames."""
     from moclip.datasets import load_dataset
+    from moclip.datasets.moving_photos import Design
 
-    return load_dataset(
-        "moving_photos",
-        design="mixed",
-        root=tmp_path_factory.mktemp("photos"),
-        train_groups=2,
-        test_groups=1,
-        clips_per_group=1,
-        classes=["CatLeft", "CatRecede", "CoinsDown", "AstronautRight"],
-        frames=24,
-        workers=1,
-    )
+    classes = ["CatLeft", "CatRecede", "CoinsDown", "AstronautRight"]
+    design = Design("mixed", train_groups=2, test_groups=1, clips_per_group=1, classes=classes, frames=24)
+    return load_dataset("moving_photos", design=design, root=tmp_path_factory.mktemp("photos"), workers=1)
 
 
 @pytest.fixture(scope="session")

@@ -377,11 +377,11 @@ def checkpoints(run, tmp_path):
 def clips(run, in_home):
     """Test clips of `mixed`."""
     from moclip.config.load import load_config
-    from moclip.datasets.prepare import datasets_of
+    from moclip.datasets.prepare import load_prepared
 
     patch = in_home()
     try:
-        return datasets_of(load_config("smoke").data)[0].test[:3]
+        return load_prepared(load_config("smoke").data, run / "data")[0].test[:3]
     finally:
         patch.undo()
 

@@ -1,14 +1,16 @@
 """``moclip data``: from a download to clips that can be trusted. Heavy imports are inside the commands."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from moclip.cli.options import Override, Profile, overrides_of
 from moclip.config.load import load_config
-from moclip.config.sections import Config, ConfigError, MinFrames
+from moclip.config.sections import Config, ConfigError
+from moclip.io.paths import run_dir
 
 if TYPE_CHECKING:
     from moclip.datasets.base import VideoDataset
@@ -18,24 +20,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Fetch, re-encode and check the clips of a data set.\n\n"
-    "In this order: moclip data download, prepare, verify, stats.",
+    help="Fetch, re-encode and check the clips of a data set, in the order download, prepare, verify, stats.",
 )
 
-Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Processes; all cores unless given (data.workers).")
-]
+Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; all cores by default.")]
 Prepared = Annotated[bool, typer.Option("--prepared", help="The re-encoded clips instead of the original ones.")]
-Folder = Annotated[
-    Path | None, typer.Option("--to", metavar="DIR", help="Where to write; data/reports/<data set>/ unless given.")
-]
+Folder = Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Instead of data/reports/<data set>/.")]
 
-
-class Name(StrEnum):
-    """What `download` knows."""
-
-    ucf101 = "ucf101"
-    hmdb51 = "hmdb51"
+Name = StrEnum("Name", ["ucf101", "hmdb51"])  # what `download` knows
 
 
 @app.command()
@@ -56,16 +48,14 @@ def download(
 
     Example: moclip data download ucf101 --to /data/ucf101
 
-    It goes on where it broke off, and counts the clips. No checksum is published: the SHA-256 of the first download is
-    kept beside each archive, and later ones are held against it.
+    A download that was cut off resumes. Then the clips are counted. No checksums are published: the SHA-256 of the
+    first download is kept beside each archive, and later ones are compared with it.
     """
     from moclip.datasets.download.sources import SOURCES
     from moclip.datasets.download.sources import download as fetch
 
     if insecure:
-        typer.echo(
-            "WARNING: certificates are not checked (--insecure); anyone on the way may send other files", err=True
-        )
+        typer.echo("WARNING: --insecure checks no certificates: anyone on the way may send other files", err=True)
     fetch(name, to.expanduser(), mirror=mirror, ca_file=ca_file, insecure=insecure, say=typer.echo)
     source = SOURCES[name]
     places = f"-p data.root={to / source.root} -p data.annotation_path={to / source.annotation_path}"
@@ -77,30 +67,34 @@ def prepare(
     profile: Profile = "quick",
     param: Override = None,
     original: Annotated[
-        bool, typer.Option("--original", help="Keep the streams as they were shipped: nothing is re-encoded.")
+        bool, typer.Option("--original", help="Keep the streams as shipped: nothing is re-encoded.")
     ] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every file, even if it looks unchanged.")] = False,
     workers: Workers = None,
 ) -> None:
-    """Make a profile's clips ready: generate or re-encode them.
+    """Make a profile's clips ready: list, generate or re-encode, check and hash them.
 
     Example: moclip data prepare --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
 
-    All are re-encoded one way; what is done already stays. Clips that cannot be re-encoded, or have no motion vectors
-    then, are an error at the end; with -p data.on_error=skip they are left out of the data set, counted in every table,
-    and listed with their reasons in data/reports/<data set>/unreadable.txt. The same holds for original clips that
-    cannot be read or have no vectors; without skip, the first run that reads their motion stops there.
+    All clips are re-encoded one way; what is done already stays. The manifest runs/<run>/data/<data set>.json lists the
+    clips with their SHA-256, for `moclip reproduce` and `moclip train` with the same options.
 
-    `moclip reproduce` with the same options finds them there. Original streams may tell classes by their encoder's
-    settings (UCF101's do), so that --original has to be asked for, here and there (-p data.reencode=false).
+    If clips cannot be re-encoded, or have no motion vectors then, the command ends with an error that names them. With
+    -p data.on_error=skip they are left out: every table counts them, and data/reports/<data set>/unreadable.txt lists
+    them with their reasons. With --original the same holds for clips that cannot be read or have no vectors; without
+    skip, the first command that reads their motion stops with that error.
+
+    Original streams may reveal classes by their encoder's settings (UCF101's do). Therefore they are used only on
+    request, here (--original) and in other commands (-p data.reencode=false).
     """
-    from moclip.datasets.prepare import datasets_of, originals_of
+    from moclip.datasets.prepare import prepare as make_ready
 
-    settings = _config(profile, param, workers).data
-    for dataset in originals_of(settings) if original else datasets_of(settings):
+    config = _config(profile, param, workers, reencode=False if original else None)
+    folder = run_dir(config.run) / "data"
+    for dataset in make_ready(config.data, folder, rehash):
         typer.echo(f"{dataset.name}: {dataset.description}")
         typer.echo(f"  {len(dataset.train)} training, {len(dataset.val)} validation, {len(dataset.test)} test clips")
-        folders = {clip.path.parent.parent for clip in dataset.clips}
-        typer.echo(f"  in {', '.join(map(str, sorted(folders)))}; fingerprint {dataset.fingerprint}")
+        typer.echo(f"  {folder / dataset.name}.json lists them; fingerprint {dataset.fingerprint}")
     if original:
         typer.echo("original streams, nothing re-encoded; for moclip reproduce: -p data.reencode=false")
 
@@ -117,8 +111,8 @@ def verify(
 
     Example: moclip data verify --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
 
-    Problems are clips that cannot be read, listed clips that the folder lacks, and files that no list names; with any
-    of them the exit code is 1.
+    Problems are clips that cannot be read, listed clips that the folder lacks, and files that no list names. If there
+    are any, the exit code is 1.
     """
     from moclip.datasets.verify import summary
     from moclip.datasets.verify import verify as check
@@ -126,12 +120,13 @@ def verify(
 
     config = _config(profile, param, workers)
     problems = 0
-    for dataset, root in _chosen(config, prepared):
+    for dataset, root, folder in _chosen(config, prepared, to):
         table = check(dataset, root, config.data.workers)
-        path = _report(dataset, to, prepared) / "clips.csv"
-        save_csv(path, table)
+        save_csv(folder / "clips.csv", table)
         problems += int((table["problem"] != "").sum())
-        typer.echo("\n".join([f"{dataset.name}: {dataset.description}", *summary(table), f"table: {path}"]))
+        typer.echo(
+            "\n".join([f"{dataset.name}: {dataset.description}", *summary(table), f"table: {folder / 'clips.csv'}"])
+        )
     raise typer.Exit(1 if problems else 0)
 
 
@@ -143,7 +138,7 @@ def stats(
     workers: Workers = None,
     to: Folder = None,
 ) -> None:
-    """Draw a data set on a page of plots; its numbers as CSV.
+    """Draw a data set on a page of plots, and write its numbers as CSV.
 
     Example: moclip data stats --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
     """
@@ -158,7 +153,7 @@ def stats(
     scale = InputScale(config.motion.units, config.motion.bound)
     units = {"pixels": "pixels", "equivalent": "pixels of a video 340 wide at 25 frames/s"}[config.motion.units]
     plots.use_style()
-    for dataset, _ in _chosen(config, prepared):
+    for dataset, _, folder in _chosen(config, prepared, to):
         facts, problems = facts_of([clip for clip in dataset.clips if clip.path.is_file()], config.data.workers)
         if not facts:
             raise ConfigError(f"{dataset.name}: no clip can be read; `moclip data verify` says why")
@@ -168,7 +163,6 @@ def stats(
             raise ConfigError(f"{dataset.name}: {error}") from error
         classes = data_stats.classes(clips, list(dataset.classes))
         longer = data_stats.longer_than(facts, scale.factor)
-        folder = _report(dataset, to, prepared)
         for name, table in {"clips": clips, "classes": classes, "motion": longer}.items():
             save_csv(folder / f"stats-{name}.csv", table)
         lost = f"; {len(problems)} clips cannot be read" if problems else ""
@@ -178,28 +172,23 @@ def stats(
         typer.echo(f"{dataset.name}: {folder / 'stats.png'} and .pdf, numbers in stats-*.csv{lost}")
 
 
-def _config(profile: str, param: list[str] | None, workers: int | None) -> Config:
-    own = {"data.workers": workers} if workers else {}
-    return load_config(profile, {**overrides_of(param), **own})
+def _config(profile: str, param: list[str] | None, workers: int | None, **data: Any) -> Config:
+    chosen = {f"data.{name}": value for name, value in {"workers": workers, **data}.items() if value is not None}
+    return load_config(profile, {**overrides_of(param), **chosen})
 
 
-def _chosen(config: Config, prepared: bool) -> list[tuple["VideoDataset", Path | None]]:
-    """The data sets to look at, each with the folder that should hold its clips and nothing else."""
-    from moclip.datasets.prepare import in_folder, originals_of, reencoded_dir
+def _chosen(config: Config, prepared: bool, to: Path | None) -> Iterator[tuple["VideoDataset", Path | None, Path]]:
+    """The data sets to look at, the folder that should hold their clips and nothing else, the folder for reports."""
+    from moclip.datasets import hash_clips
+    from moclip.datasets.prepare import listed, reencoded, reports_dir
 
-    # Nothing is passed over: what is short or damaged is what these commands report.
-    partial = config.data.model_copy(update={"allow_partial": True, "on_error": "raise", "min_frames": MinFrames()})
-    datasets = originals_of(partial)
-    if not prepared:
-        return [(dataset, partial.root if config.data.name != "moving_photos" else None) for dataset in datasets]
-    if not config.data.reencode:
+    data = config.data
+    if prepared and not data.reencode:
         raise ConfigError(f"the profile {config.profile!r} re-encodes nothing (data.reencode is false): no --prepared")
-    folder = reencoded_dir(config.data)
-    return [(in_folder(dataset, folder), None) for dataset in datasets]
-
-
-def _report(dataset: "VideoDataset", to: Path | None, prepared: bool) -> Path:
-    from moclip.datasets.prepare import reports_dir
-
-    folder = to.expanduser() / dataset.name if to else reports_dir(dataset)
-    return folder / "prepared" if prepared else folder
+    # Nothing is left out: what is short, damaged or missing is what these commands report.
+    for dataset in listed(data.model_copy(update={"allow_partial": True}), generate=True):
+        reports = to.expanduser() / dataset.name if to else reports_dir(dataset)
+        if prepared:
+            yield reencoded(hash_clips(dataset, data.workers)), None, reports / "prepared"
+        else:
+            yield dataset, None if data.name == "moving_photos" else data.root, reports

@@ -45,7 +45,7 @@ def train(
     own = {"training": {"devices": devices}} if devices else {}
     config = load_config(profile, merge(overrides_of(param), own))
     config.data.check()
-    from moclip.datasets.prepare import datasets_of
+    from moclip.datasets.prepare import load_prepared
     from moclip.engine import features
     from moclip.reproduce.runner import locked
     from moclip.training.loop import make_fabric
@@ -53,7 +53,7 @@ def train(
     # The first process holds the run for the others, which Lightning starts with the same command.
     with locked(run_dir(config.run)) if "LOCAL_RANK" not in os.environ else nullcontext():
         # Before other processes are started: they find the clips and their motion ready.
-        datasets = datasets_of(config.data)
+        datasets = load_prepared(config.data, run_dir(config.run) / "data")
         for dataset in datasets:
             features.extract_motion(dataset.clips, cache_dir() / "motion", config.data.workers, config.data.scheduler)
         fabric = make_fabric(config.device, config.training)

@@ -1,11 +1,11 @@
-"""Data sets: clips with a label, a group and a split, whatever they come from."""
+"""Data sets: clips with a label, a group and a split, regardless of their source."""
 
 from typing import Any
 
-from moclip.datasets.base import Clip, VideoDataset
+from moclip.datasets.base import Clip, VideoDataset, hash_clips
 from moclip.registry import lookup
 
-__all__ = ["Clip", "VideoDataset", "load_dataset"]
+__all__ = ["DATASETS", "Clip", "VideoDataset", "hash_clips", "load_dataset"]
 
 DATASETS = {
     "moving_photos": "moclip.datasets.moving_photos:MovingPhotos",
@@ -15,17 +15,22 @@ DATASETS = {
 }
 
 
-def load_dataset(name: str, **kwargs: Any) -> VideoDataset:
+def load_dataset(name: str, *, hashes: bool = True, **kwargs: Any) -> VideoDataset:
     """A data set by name.
 
     Parameters
     ----------
     name : ``moving_photos``, ``ucf101``, ``hmdb51`` or ``video_folder``; see the functions in `DATASETS`.
-    **kwargs : the function's own.
+    hashes : read every clip once for its SHA-256 (`Clip.sha256`), by which motion and features are stored; False
+        lists the clips only (UCF101 has 7 GB).
+    **kwargs : arguments of that function.
 
     Raises
     ------
     UnknownNameError
         The message names the nearest data set.
+    ClipsError
+        Clips that cannot be read, if they are hashed.
     """
-    return lookup("data set", DATASETS, name)(**kwargs)  # type: ignore[no-any-return]
+    dataset: VideoDataset = lookup("data set", DATASETS, name)(**kwargs)
+    return hash_clips(dataset, kwargs.get("workers")) if hashes else dataset

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from moclip.io.fingerprints import fingerprints
 
-REMEDY = "fetch or mend these clips, or leave them out: -p data.on_error=skip (every table then says how many)"
+REMEDY = "replace or repair these clips, or leave them out: -p data.on_error=skip (every table then says how many)"
 NO_MOTION = "no frame has motion vectors: a single frame, I-frames alone, or nothing but cuts"
 
 
@@ -22,10 +23,11 @@ class Clip:
     Attributes
     ----------
     path : the file to read.
-    label : index into the data set's ``classes`` (0-based, the class file's order).
+    label : index into the data set's ``classes`` (0-based, in the order of the class file).
     class_name : ``classes[label]``; predictions are joined by this and ``name``, never by index.
-    group : clips of a group come from one source, so that they are not independent; no group crosses a split.
+    group : clips of a group come from one source and are not independent; no group crosses a split.
     name : unique in the data set, stable across machines (``v_Archery_g01_c01``).
+    sha256 : of the file, in hexadecimal; empty until the file was hashed (`hash_clips`).
     """
 
     path: Path
@@ -33,6 +35,7 @@ class Clip:
     class_name: str
     group: str
     name: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,13 @@ class VideoDataset:
     ----------
     name : short name, used in file names (``mixed``, ``ucf101-fold1``).
     description : what the clips are, for table captions; says ``synthetic`` where they are.
-    classes : class names in the official order; ``Clip.label`` points here.
+    classes : class names in the official order; ``Clip.label`` is an index into this.
     train, val, test : the splits. ``val`` is empty unless it was asked for; it is then cut from the training groups.
-    class_texts : class name -> how a person would say it, put into prompts.
+    class_texts : class name -> how a person would say it, for prompts.
     horizontal_flip : False where a flip would change the class (left and right, clockwise and counter-clockwise).
     ceilings : stream -> highest accuracy that the design allows that stream alone; empty where unknown.
-    fingerprint : hash of what the clips are; the same seed gives the same fingerprint.
     missing : clips that the lists name and the folder lacks, as paths under the data set's root.
-    unused : files that the lists name and no split takes (HMDB51's tag 0).
+    unused : files that the lists name and no split uses (HMDB51's tag 0).
     """
 
     name: str
@@ -62,48 +64,62 @@ class VideoDataset:
     class_texts: dict[str, str] = field(default_factory=dict)
     horizontal_flip: bool = True
     ceilings: dict[str, float] = field(default_factory=dict)
-    fingerprint: str = ""
     missing: Sequence[str] = ()
     unused: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
-        clips = [*self.train, *self.val, *self.test]
-        names = [clip.name for clip in clips]
-        if len(set(names)) != len(names):
-            double = sorted({name for name in names if names.count(name) > 1})
-            raise ValueError(f"{self.name}: a clip stands in the lists more than once: {double[:5]}")
-        splits = {"train": self.train, "val": self.val, "test": self.test}
-        groups = {split: {(clip.class_name, clip.group) for clip in members} for split, members in splits.items()}
-        for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-            if shared := sorted(groups[one] & groups[other]):
-                raise ValueError(f"{self.name}: groups in both {one} and {other}: {shared[:5]}")
-        for clip in clips:
+        names = Counter(clip.name for clip in self.clips)
+        if double := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"{self.name}: the lists name a clip more than once: {few(double)}")
+        groups = {split: {(clip.class_name, clip.group) for clip in members} for split, members in self.splits.items()}
+        for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+            if shared := sorted(groups[first] & groups[second]):
+                raise ValueError(f"{self.name}: groups in both {first} and {second}: {shared[:5]}")
+        for clip in self.clips:
             if self.classes[clip.label] != clip.class_name:
                 raise ValueError(
                     f"{clip.name}: label {clip.label} is {self.classes[clip.label]!r}, not {clip.class_name!r}"
                 )
 
     @property
+    def splits(self) -> dict[str, Sequence[Clip]]:
+        """``train``, ``val``, ``test`` -> their clips."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
     def clips(self) -> list[Clip]:
         """All clips: train, val, test."""
-        return [*self.train, *self.val, *self.test]
+        return [clip for members in self.splits.values() for clip in members]
 
-    def manifest(self) -> dict[str, Any]:
-        """What the data set is, without paths: the artefact from which tables take their captions."""
-        splits = {"train": self.train, "val": self.val, "test": self.test}
-        return {
-            "name": self.name,
-            "description": self.description,
-            "classes": list(self.classes),
-            "ceilings": self.ceilings,
-            "fingerprint": self.fingerprint,
-            "counts": {split: len(clips) for split, clips in splits.items()},
-            "clips": [
-                {"name": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split}
-                for split, clips in splits.items()
-                for clip in clips
-            ],
-        }
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over (name, label, bytes) of every clip: whether two machines hold the same data set.
+
+        Empty as long as a clip has no hash.
+        """
+        digest = hashlib.sha256()
+        for clip in sorted(self.clips, key=lambda clip: clip.name):
+            if not clip.sha256:
+                return ""
+            digest.update(f"{clip.name}\0{clip.label}\0".encode() + bytes.fromhex(clip.sha256))
+        return digest.hexdigest()[:16]
+
+    def with_clips(self, change: Callable[[Clip], Clip | None], **fields: Any) -> "VideoDataset":
+        """The data set with ``change(clip)`` in place of each clip, without those for which it is None.
+
+        Parameters
+        ----------
+        **fields : other fields of the result.
+        """
+        for split, members in self.splits.items():
+            fields[split] = [changed for clip in members if (changed := change(clip)) is not None]
+        return replace(self, **fields)
+
+
+def few(names: Iterable[str]) -> str:
+    """At most five names, in order."""
+    names = sorted(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def words(name: str) -> str:
@@ -112,27 +128,51 @@ def words(name: str) -> str:
     return " ".join(re.sub(r"[_-]+", " ", spaced).split())
 
 
-def hold_out_groups(train: Sequence[Clip], fraction: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-    """Cut a validation split from training clips, whole groups at a time, the same share of every class.
+def hold_out_groups(
+    clips: Sequence[Clip], fraction: float, seed: int, least: int = 0, groups_span_classes: bool = False
+) -> tuple[list[Clip], list[Clip]]:
+    """Hold out a share of the groups of every class, whole groups at a time.
+
+    Parameters
+    ----------
+    fraction : share of each class's groups, in [0, 1).
+    least : groups that each class gives even if the share rounds to fewer.
+    groups_span_classes : equal group names mean one source in all classes, not one source per class.
 
     Returns
     -------
-    (train, val) : both in the order of the input. Every class keeps at least one training group.
+    (rest, held_out) : both in the order of the input. A group stays in the rest if some class would have none left.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction must lie in [0, 1), not {fraction}")
     rng = np.random.default_rng(seed)
+    groups: dict[str, set[str]] = {}  # of each class
+    classes: dict[tuple[str, str], set[str]] = {}  # of each source
+
+    def source(class_name: str, group: str) -> tuple[str, str]:
+        return ("" if groups_span_classes else class_name, group)
+
+    for clip in clips:
+        groups.setdefault(clip.class_name, set()).add(clip.group)
+        classes.setdefault(source(clip.class_name, clip.group), set()).add(clip.class_name)
+    left = Counter({class_name: len(members) for class_name, members in groups.items()})
+    wanted = Counter({class_name: max(least, round(fraction * count)) for class_name, count in left.items()})
     held: set[tuple[str, str]] = set()
-    for class_name in sorted({clip.class_name for clip in train}):
-        groups = sorted({clip.group for clip in train if clip.class_name == class_name})
-        count = min(round(fraction * len(groups)), len(groups) - 1)
-        held |= {(class_name, str(group)) for group in rng.permutation(groups)[:count]}
-    val = [clip for clip in train if (clip.class_name, clip.group) in held]
-    return [clip for clip in train if (clip.class_name, clip.group) not in held], val
+    for class_name in sorted(groups):
+        for group in map(str, rng.permutation(sorted(groups[class_name]))):
+            key = source(class_name, group)
+            if wanted[class_name] > 0 and key not in held and all(left[name] > 1 for name in classes[key]):
+                held.add(key)
+                left.subtract(classes[key])
+                wanted.subtract(classes[key])
+    parts: tuple[list[Clip], list[Clip]] = [], []
+    for clip in clips:
+        parts[source(clip.class_name, clip.group) in held].append(clip)
+    return parts
 
 
 def few_clips(dataset: VideoDataset, count: int | None) -> VideoDataset:
-    """The data set with at most ``count`` clips of each class in each split, of as many groups as there are."""
+    """The data set with at most ``count`` clips of each class in each split, from as many groups as possible."""
     import pandas as pd  # late: slow to import
 
     if count is None:
@@ -144,21 +184,22 @@ def few_clips(dataset: VideoDataset, count: int | None) -> VideoDataset:
         rows = table.loc[turn.sort_values(kind="stable").index].groupby("class").head(count).index
         return [clips[row] for row in sorted(rows)]
 
-    train, val, test = first(dataset.train), first(dataset.val), first(dataset.test)
+    chosen = {clip.name for members in dataset.splits.values() for clip in first(members)}
     description = f"{dataset.description}, at most {count} clips a class and split"
-    return replace(
-        dataset, train=train, val=val, test=test, description=description, fingerprint=f"{dataset.fingerprint}-{count}"
-    )
+    return dataset.with_clips(lambda clip: clip if clip.name in chosen else None, description=description)
 
 
-def fingerprint_files(clips: Sequence[Clip], workers: int | None = None) -> str:
-    """SHA-256 over (name, label, bytes) of every clip: says whether two machines hold the same data set.
+def hash_clips(dataset: VideoDataset, workers: int | None = None) -> VideoDataset:
+    """The data set with the SHA-256 of every clip; each file is read once.
 
-    ``workers`` are those of `moclip.io.fingerprints.fingerprints`.
+    Parameters
+    ----------
+    workers : threads; all cores if None.
+
+    Raises
+    ------
+    ClipsError
+        Files that cannot be read.
     """
-    digest = hashlib.sha256()
-    hashes = fingerprints([clip.path for clip in clips], workers)
-    for clip in sorted(clips, key=lambda clip: clip.name):
-        digest.update(f"{clip.name}\0{clip.label}\0".encode())
-        digest.update(bytes.fromhex(hashes[clip.path]))
-    return digest.hexdigest()[:16]
+    hashes = fingerprints([clip.path for clip in dataset.clips], workers)
+    return dataset.with_clips(lambda clip: replace(clip, sha256=hashes[clip.path]))

@@ -1,4 +1,4 @@
-"""What a clip's file is: opened, decoded to its end, counted, fingerprinted. Kept by content: it is done once."""
+"""What a clip's file is: opened, decoded to its end, counted, hashed. Cached by content: it is done once."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from moclip.datasets.base import Clip
+from moclip.io import keys
 from moclip.io.artefacts import load_json, save_json
 from moclip.io.fingerprints import sha256_of
 from moclip.io.parallel import for_each_file
 from moclip.io.paths import cache_dir
 from moclip.video import INTER, VideoError, probe, read_frames, read_motion
-
-VERSION = 1  # of what is kept; raise it when a number is computed in another way
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,10 @@ class Facts:
     sha256, bytes : of the file.
     codec, width, height, fps : as `moclip.probe` gives them; fps 0.0 where the file does not say.
     frames, decoded : coded frames, and those that a decoder gives (fewer where the encoder marked some as not coded).
-    gop : median distance of I-frames, in frames; None with a single one, which only says that it is no shorter than
-        the clip.
+    gop : median distance of I-frames, in frames; None with a single I-frame: the distance is at least the clip's
+        length.
     i_share, b_share : share of I- and B-frames among the decoded ones; None where the codec exports no vectors.
-    scale : units a pixel of ``lengths``.
+    scale : units per pixel of ``lengths``.
     lengths : block vectors by the length of their longer component, in units: ``lengths[n]`` vectors of n / scale
         pixels. Empty where the codec exports no vectors.
     note : why there are no vectors, though the clip can be decoded.
@@ -57,7 +56,7 @@ class Facts:
 
     @property
     def i_distance(self) -> float:
-        """Frames an I-frame: near ``gop``, and with a single I-frame the length of the clip."""
+        """Frames per I-frame: near ``gop``, and with a single I-frame the length of the clip."""
         return 1 / self.i_share if self.i_share else float(self.gop or self.frames)
 
     @property
@@ -68,7 +67,7 @@ class Facts:
     def saturated(self, bound: float, factor: float = 1.0) -> float:
         """Share of block vectors with a component beyond ``bound``, after multiplying by ``factor``; nan without any.
 
-        The same number as `moclip.inputs.clips.MotionClips.saturated`, for one clip.
+        The same number as `moclip.inputs.clips.LoadedClips.saturated`, for one clip.
         """
         beyond = np.arange(len(self.lengths)) / self.scale * factor > bound
         count = np.array(self.lengths)
@@ -109,7 +108,7 @@ def read_facts(path: Path, sha256: str) -> Facts:
 def facts_of(
     clips: Sequence[Clip], workers: int | None = None, scheduler: str | None = None
 ) -> tuple[dict[str, Facts], dict[str, str]]:
-    """Facts of many clips, from the cache where it knows a file's bytes.
+    """Facts of many clips, from the cache where it knows a file's bytes; clips without a hash are hashed first.
 
     ``workers`` and ``scheduler`` are those of `moclip.io.parallel.for_each_file`.
 
@@ -117,15 +116,16 @@ def facts_of(
     -------
     (facts, problems) : by clip name; a clip is in one of the two.
     """
-    hashes, failures = sha256_of([clip.path for clip in clips], workers)
-    folder = cache_dir() / "facts" / f"v{VERSION}"
-    kept = {path: folder / sha[:2] / f"{sha}.json" for path, sha in hashes.items()}
-    jobs = [(path, hashes[path], target) for path, target in kept.items() if not target.is_file()]
-    failures += for_each_file(_keep_facts, jobs, "reading clips", workers, scheduler, on_error="skip")
+    hashes, failures = sha256_of([clip.path for clip in clips if not clip.sha256], workers)
+    hashes |= {clip.path: clip.sha256 for clip in clips if clip.sha256}
+    folder = cache_dir() / "facts" / keys.digest(keys.key("facts", {}))
+    cached = {path: folder / sha[:2] / f"{sha}.json" for path, sha in hashes.items()}
+    jobs = [(path, hashes[path], target) for path, target in cached.items() if not target.is_file()]
+    failures += for_each_file(_write_facts, jobs, "reading clips", workers, scheduler, on_error="skip")
     reasons = dict(failures)
-    facts = {clip.name: Facts(**load_json(kept[clip.path])) for clip in clips if clip.path not in reasons}
+    facts = {clip.name: Facts(**load_json(cached[clip.path])) for clip in clips if clip.path not in reasons}
     return facts, {clip.name: reasons[clip.path] for clip in clips if clip.path in reasons}
 
 
-def _keep_facts(path: Path, sha: str, target: Path) -> None:
+def _write_facts(path: Path, sha: str, target: Path) -> None:
     save_json(target, asdict(read_facts(path, sha)))

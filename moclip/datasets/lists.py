@@ -1,4 +1,6 @@
-"""Lists of clips as people pass them on: three forms of a line, told apart by their columns, and what all must satisfy.
+"""Data sets that come with official lists: how lists are read, what they must satisfy, and what is made of them.
+
+A list has one of three forms, told apart by the number of columns.
 
 | columns | whose form | numbers |
 |---|---|---|
@@ -6,17 +8,14 @@
 | ``Class/clip.avi 35`` | UCF101's training lists, and the ``path label`` lists of many toolboxes | from 1, or from 0 |
 | ``Class/clip.avi Class 34`` | CoViAR | from 0; for HMDB51 in an order of its own |
 
-A clip's class is always its folder. Numbers are checked and never used: lists of one data set count in several ways.
+The class of a clip is always its folder. Numbers are checked but never used: lists of one data set count differently.
 """
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from moclip.config.sections import safe_name
-from moclip.datasets.base import Clip
+from moclip.datasets.base import Clip, VideoDataset, hold_out_groups
 from moclip.errors import MoclipError
 
 
@@ -37,11 +36,112 @@ class Row:
     number: int | None
 
 
+@dataclass(frozen=True)
+class Listed:
+    """What the lists of one fold say.
+
+    Attributes
+    ----------
+    classes : in the order of their labels.
+    train, test : all listed clips, whether their files are there or not.
+    unused : files that the lists name and no split uses.
+    remarks : for the description.
+    """
+
+    classes: tuple[str, ...]
+    train: list[Clip]
+    test: list[Clip]
+    unused: Sequence[Path] = ()
+    remarks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ListedDataset:
+    """A data set with official lists; call it for the clips of one official split.
+
+    Attributes
+    ----------
+    title : the data set's name in prose.
+    class_count : of the full data set.
+    counts : fold -> (training, test) clips of the full lists.
+    read : (root, annotation_path, fold) -> what the lists say.
+    class_text : class name -> how a person would say it.
+    """
+
+    title: str
+    class_count: int
+    counts: Mapping[int, tuple[int, int]]
+    read: Callable[[Path, Path, int], Listed]
+    class_text: Callable[[str], str]
+
+    def __call__(
+        self,
+        root: Path | str,
+        annotation_path: Path | str,
+        fold: int = 1,
+        val_fraction: float = 0.0,
+        seed: int = 0,
+        allow_partial: bool = False,
+    ) -> VideoDataset:
+        """Clips of one official split.
+
+        Parameters
+        ----------
+        root : folder of the class folders.
+        annotation_path : folder of the official lists, of CoViAR's or of ``path label`` lists; the module of the data
+            set says which files it looks for.
+        fold : 1, 2 or 3.
+        val_fraction, seed : share of the training groups that is held out for validation, and the seed of that cut.
+        allow_partial : use the clips that are there if others are missing; ``missing`` of the result lists those. A
+            subset with lists of its own (fewer classes) is not partial.
+
+        Raises
+        ------
+        ListError
+            Lists that contradict each other, or that hold all classes and not the official number of clips.
+        FileNotFoundError
+            Missing lists, or missing clips (unless ``allow_partial``).
+        """
+        if fold not in self.counts:
+            raise ListError(f"{self.title} has folds 1, 2 and 3, not {fold!r}")
+        root, folder = Path(root).expanduser(), Path(annotation_path).expanduser()
+        listed = self.read(root, folder, fold)
+        complete = len(listed.classes) == self.class_count
+        found, official = (len(listed.train), len(listed.test)), self.counts[fold]
+        if complete and found != official:
+            raise ListError(
+                f"{folder}: fold {fold} lists {found[0]} training and {found[1]} test clips, "
+                f"the official split {official[0]} and {official[1]}; fetch the lists again"
+            )
+        missing = missing_clips([*listed.train, *listed.test], root, allow_partial)
+        lost = {root / path for path in missing}
+        train, test = ([clip for clip in clips if clip.path not in lost] for clips in (listed.train, listed.test))
+        train, val = hold_out_groups(train, val_fraction, seed)
+        whose = f"official split {fold}" if complete else f"split {fold} of its own lists"
+        remarks = [*listed.remarks, *([f"{len(missing)} listed clips missing"] if missing else [])]
+        return VideoDataset(
+            name=f"{self.title.lower()}-fold{fold}",
+            description=", ".join([f"{self.title} ({len(listed.classes)} classes)", whose, *remarks]),
+            classes=listed.classes,
+            train=train,
+            val=val,
+            test=test,
+            class_texts={name: self.class_text(name) for name in listed.classes},
+            missing=missing,
+            unused=listed.unused,
+        )
+
+
 def read_lines(path: Path, where: str) -> list[str]:
-    """Lines that are not blank; ``where`` says what the file belongs to, should it be missing."""
+    """Lines that are not blank; ``where`` says where the file belongs, for the error if it is missing."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {where}")
     return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+
+
+def common_names(name: str, split: str, fold: int) -> tuple[str, str]:
+    """File names of CoViAR's list and of the ``path label`` list that toolboxes use, which call the test split val."""
+    return f"{name}_split{fold}_{split}.txt", f"{name}_{'val' if split == 'test' else split}_split_{fold}_videos.txt"
 
 
 def find_list(folder: Path, names: Sequence[str], where: str) -> Path:
@@ -61,7 +161,7 @@ def read_rows(path: Path, where: str) -> list[Row]:
     FileNotFoundError
         There is no such file.
     ListError
-        A line of another form, or whose class is not its folder; or no line at all.
+        A line of another form, a line whose class is not its folder, or no line at all.
     """
     rows: list[Row] = []
     columns = 0
@@ -100,8 +200,8 @@ def check_numbers(path: Path, rows: Sequence[Row], labels: Mapping[str, int], so
             )
 
 
-def check_one_number_a_class(path: Path, rows: Iterable[Row]) -> None:
-    """Where no class file fixes the numbers, a class must at least have one number, and a number one class."""
+def check_numbers_of_classes(path: Path, rows: Iterable[Row]) -> None:
+    """Without a class file, each class must still have one number, and each number one class."""
     of_class: dict[str, int] = {}
     of_number: dict[int, str] = {}
     for row in rows:
@@ -115,48 +215,20 @@ def check_one_number_a_class(path: Path, rows: Iterable[Row]) -> None:
             )
 
 
-def check_counts(folder: Path, fold: int, found: tuple[int, int], official: tuple[int, int]) -> None:
-    """The number of training and test clips must be the official one."""
-    if found != official:
-        raise ListError(
-            f"{folder}: fold {fold} lists {found[0]} training and {found[1]} test clips, "
-            f"the official split {official[0]} and {official[1]}; fetch the lists again"
-        )
-
-
-def keep_present(splits: Mapping[str, Sequence[Clip]], root: Path, allow_partial: bool) -> tuple[str, ...]:
-    """Paths under ``root`` of the listed clips that are not there.
+def missing_clips(listed: Sequence[Clip], root: Path, allow_partial: bool) -> list[str]:
+    """Paths under ``root`` of the listed clips that are not there, in the order of the lists.
 
     Raises
     ------
     MissingClipsError
-        There are some, and ``allow_partial`` is off.
+        There are some and ``allow_partial`` is off, or no clip is there.
     """
-    listed = [clip for clips in splits.values() for clip in clips]
-    missing = tuple(clip.path.relative_to(root).as_posix() for clip in listed if not clip.path.is_file())
+    missing = [clip.path.relative_to(root).as_posix() for clip in listed if not clip.path.is_file()]
     if missing and (not allow_partial or len(missing) == len(listed)):
-        instead = "check root" if len(missing) == len(listed) else "check root, or pass allow_partial=True to go on"
+        partial = "" if len(missing) == len(listed) else ", or pass allow_partial=True to use the others"
         raise MissingClipsError(
-            f"{len(missing)} of {len(listed)} listed clips are not under {root}, the first: {', '.join(missing[:3])}; "
-            f"{instead} (data.allow_partial=true on the command line; `moclip data verify` lists all of them)"
+            f"{len(missing)} of {len(listed)} listed clips are not under {root}, the first: "
+            f"{', '.join(missing[:3])}; check root{partial} (data.allow_partial=true on the command line; "
+            "`moclip data verify` lists all of them)"
         )
     return missing
-
-
-def file_names(clips: Sequence[Clip]) -> list[Clip]:
-    """The clips, with a hash added to names that would be one and the same file name (``a!b`` and ``a(b``)."""
-    count = Counter((clip.class_name, safe_name(clip.name)) for clip in clips)
-    return [
-        clip
-        if count[clip.class_name, safe_name(clip.name)] == 1
-        else replace(clip, name=f"{clip.name}-{hashlib.sha256(clip.name.encode()).hexdigest()[:8]}")
-        for clip in clips
-    ]
-
-
-def fingerprint_sizes(clips: Sequence[Clip]) -> str:
-    """SHA-256 over (name, label, size in bytes) of every clip: reading 7 GB at each start would take a minute."""
-    digest = hashlib.sha256()
-    for clip in sorted(clips, key=lambda clip: clip.name):
-        digest.update(f"{clip.name}\0{clip.label}\0{clip.path.stat().st_size}\n".encode())
-    return digest.hexdigest()[:16]

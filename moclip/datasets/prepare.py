@@ -1,224 +1,288 @@
-"""From the configuration to data sets that are ready to read: generated, listed, re-encoded one way."""
+"""From the data section of a configuration to clips that are ready to read.
 
-import hashlib
+`prepare` does the work once: it lists, generates, re-encodes, checks and hashes, and writes a manifest per data set.
+`load_prepared` reads the manifests and checks that they still hold.
+"""
+
 import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from moclip.config.sections import ConfigError, Data, MinFrames
-from moclip.datasets import load_dataset
-from moclip.datasets.base import NO_MOTION, REMEDY, Clip, VideoDataset, fingerprint_files
-from moclip.datasets.facts import facts_of
-from moclip.io.files import atomic_path
+from moclip.datasets import load_dataset, manifest
+from moclip.datasets.base import NO_MOTION, REMEDY, Clip, VideoDataset
+from moclip.datasets.facts import Facts, facts_of
+from moclip.datasets.manifest import KnownHashes
+from moclip.datasets.moving_photos import Design
+from moclip.errors import MoclipError
+from moclip.io import keys
+from moclip.io.artefacts import load_json
+from moclip.io.files import atomic_path, sha256_file
 from moclip.io.parallel import ClipsError, for_each_file
 from moclip.io.paths import data_dir
 from moclip.video import VideoError, transcode
 from moclip.video.scan import open_motion
 
-COARSEST_CLOCK = 2  # seconds: the time stamps of some file systems are no finer
 SUFFIX = ".m4v"
+REENCODED = ", re-encoded at 340x256 (MPEG-4, GOP 12)"
 
 log = logging.getLogger(__name__)
 
 
-def datasets_of(settings: Data) -> list[VideoDataset]:
-    """The data sets of a configuration, the main one first; MovingPhotos has one a design.
+class NotPreparedError(MoclipError, FileNotFoundError):
+    """A data set that is not prepared, or was prepared from something else; ``reasons`` says what changed."""
+
+    def __init__(self, path: Path, reasons: Sequence[str]) -> None:
+        self.reasons = list(reasons)
+        found = f"{path} is out of date ({'; '.join(reasons)})" if reasons else f"{path} is missing"
+        super().__init__(f"{found}; run notebook 01_zero_shot first, or `moclip data prepare` with the same options")
+
+
+def listed(data: Data, generate: bool = False) -> list[VideoDataset]:
+    """The data sets that a data section names, the main one first; MovingPhotos has one per design.
+
+    Clips are as shipped or generated; none is opened or hashed.
+
+    Parameters
+    ----------
+    generate : make the clips of MovingPhotos that are missing.
 
     Raises
     ------
     ConfigError
-        The configuration lacks what the data set needs.
-    VideoFolderError
-        The user's folder cannot be used as it is.
-    ClipsError
-        Clips could not be re-encoded; with ``on_error="skip"``, no training or no test clip can be used.
+        The section lacks what the data set needs.
+    VideoFolderError, ListError, FileNotFoundError
+        The user's folders or lists cannot be used as they are.
     """
-    datasets = _moving_photos(settings) if settings.name == "moving_photos" else [_as_shipped(settings)]
-    folder = reencoded_dir(settings) if settings.reencode else None
-    if settings.on_error == "skip":
-        datasets = [_usable(dataset, folder, settings) for dataset in datasets]
-    if folder:
-        datasets = [reencode(dataset, folder, settings.workers, settings.scheduler) for dataset in datasets]
-    if settings.min_frames != MinFrames():
-        datasets = [_long_enough(dataset, settings) for dataset in datasets]
-    if settings.horizontal_flip is None:
-        return datasets
-    return [replace(dataset, horizontal_flip=settings.horizontal_flip) for dataset in datasets]
-
-
-def originals_of(settings: Data) -> list[VideoDataset]:
-    """The same data sets with the streams as they were shipped or generated, also where others are asked for."""
-    return datasets_of(settings.model_copy(update={"reencode": False}))
-
-
-def _moving_photos(settings: Data) -> list[VideoDataset]:
-    return [
-        load_dataset(
-            "moving_photos",
-            design=design,
-            root=settings.root / design if settings.root else None,
-            train_groups=groups.train,
-            test_groups=groups.test,
-            clips_per_group=settings.clips_per_group,
-            val_fraction=settings.val_fraction,
-            seed=settings.seed,
-            workers=settings.workers,
-        )
-        for design, groups in settings.designs.items()
-    ]
-
-
-def _as_shipped(settings: Data) -> VideoDataset:
-    """UCF101, HMDB51 or the user's folder; listed clips that are missing are written to a report."""
-    settings.check()
-    assert settings.root is not None
-    common = {"root": settings.root, "val_fraction": settings.val_fraction, "seed": settings.seed}
-    if settings.name == "video_folder":
-        return load_dataset("video_folder", test_fraction=settings.test_fraction, **common)
-    own = {"annotation_path": settings.annotation_path, "fold": settings.fold}
-    dataset = load_dataset(settings.name, allow_partial=settings.allow_partial, **own, **common)
-    report = _report(dataset, "missing.txt", dataset.missing)
-    if dataset.missing:
-        log.warning("%s: %d listed clips are missing, see %s", dataset.name, len(dataset.missing), report)
-    return dataset
-
-
-def _usable(dataset: VideoDataset, folder: Path | None, settings: Data) -> VideoDataset:
-    """The data set without the clips that give no motion; description and report say which those are.
-
-    A clip fails in being re-encoded into ``folder``; without a folder, in being read to its end as it is.
-    """
-    clips = dataset.clips
-    if folder:
-        reasons = dict(_encode_missing(dataset, folder, settings.workers, settings.scheduler))
+    data.check()
+    options: dict[str, Any] = {"root": _root(data), "val_fraction": data.val_fraction, "hashes": False}
+    datasets = []
+    if data.name == "moving_photos":
+        options |= {"workers": data.workers, "generate": generate}
+        for name, groups in data.designs.items():
+            options["design"] = Design(name, groups.train, groups.test, data.clips_per_group, seed=data.seed)
+            options["root"] = _root(data) / name if data.root else None
+            datasets.append(load_dataset(data.name, **options))
     else:
-        facts, problems = facts_of(clips, settings.workers, settings.scheduler)
-        problems |= {name: own.note or NO_MOTION for name, own in facts.items() if not sum(own.lengths)}
-        reasons = {clip.path: problems[clip.name] for clip in clips if clip.name in problems}
-    failures = [(clip.path, reasons[clip.path]) for clip in clips if clip.path in reasons]
-    report = _report(dataset, "unreadable.txt", [f"{path}: {reason}" for path, reason in failures])
-    if not failures:
-        return dataset
-    log.warning("%s: %d of %d clips cannot be used, see %s", dataset.name, len(failures), len(clips), report)
-    if left := _without(dataset, {clip.name for clip in clips if clip.path in reasons}, "unreadable", settings.workers):
-        return left
-    raise ClipsError(failures, len(clips))
+        more = ("test_fraction",) if data.name == "video_folder" else ("annotation_path", "fold", "allow_partial")
+        options |= {name: getattr(data, name) for name in ("seed", *more)}
+        datasets.append(load_dataset(data.name, **options))
+    if data.horizontal_flip is None:
+        return datasets
+    return [replace(dataset, horizontal_flip=data.horizontal_flip) for dataset in datasets]
 
 
-def _long_enough(dataset: VideoDataset, settings: Data) -> VideoDataset:
-    """The data set without clips of too few frames, as its description says."""
-    facts, problems = facts_of(dataset.clips, settings.workers, settings.scheduler)
-    if problems:
-        paths = {clip.name: clip.path for clip in dataset.clips}
-        raise ClipsError([(paths[name], reason) for name, reason in problems.items()], len(paths), REMEDY)
-    train, test = settings.min_frames.train, settings.min_frames.test
-    fewest = {clip.name: train for clip in [*dataset.train, *dataset.val]} | {clip.name: test for clip in dataset.test}
-    short = {name for name, frames in fewest.items() if facts[name].decoded < frames}
-    rule = f"under {train} frames in training, {test} in testing"
-    if left := _without(dataset, short, rule, settings.workers):
-        return left
-    raise ConfigError(f"{dataset.name}: no training or no test clip has data.min_frames={settings.min_frames!r}")
+def prepare(data: Data, folder: Path, rehash: bool = False) -> list[VideoDataset]:
+    """Make the data sets of a data section ready, the main one first, and write their manifests.
+
+    What is there already stays: generated clips by the key of their design, re-encoded clips by the content of their
+    source. Clips that fail, missing clips and their reasons are written to ``data/reports/<name>/``.
+
+    Parameters
+    ----------
+    folder : gets ``<name>.json`` per data set (``runs/<run>/data``); manifests of other data sets are removed.
+    rehash : read every file, even if it looks unchanged.
+
+    Raises
+    ------
+    ConfigError, VideoFolderError, ListError, FileNotFoundError
+        As `listed`; or no training or no test clip is long enough.
+    ClipsError
+        Clips that could not be read or re-encoded, or have no motion vectors; the others are kept. With
+        ``on_error="skip"`` such clips are left out, and only a split without any clip is an error.
+    """
+    datasets = [_prepare(dataset, data, folder, rehash) for dataset in listed(data, generate=True)]
+    names = {dataset.name for dataset in datasets}
+    for path in [*folder.glob("*.json"), *folder.glob("*.stat")]:
+        if path.stem not in names:
+            path.unlink()
+    return datasets
 
 
-def _without(dataset: VideoDataset, names: set[str], why: str, workers: int | None) -> VideoDataset | None:
-    """The data set without some clips; its description counts them. None if a split would be empty."""
+def load_prepared(data: Data, folder: Path, original: bool = False, rehash: bool = False) -> list[VideoDataset]:
+    """The data sets that `prepare` made ready, the main one first.
+
+    Each file is looked at (`stat`). It is read again only if size, times or inode are not those of the hashed one.
+
+    Parameters
+    ----------
+    folder : that of `prepare`.
+    original : the same clips with their streams as shipped, even if they were re-encoded.
+    rehash : read every file.
+
+    Raises
+    ------
+    NotPreparedError
+        A manifest is missing, or its files, lists, settings or code have changed since.
+    """
+    return [_load(dataset, data, folder, original, rehash) for dataset in listed(data)]
+
+
+@cache
+def _digest() -> str:
+    """Of the code and libraries that re-encode; asked for once per clip."""
+    return keys.digest(keys.key("reencoded", {}))
+
+
+def reencoded_path(sha256: str) -> Path:
+    """Where the re-encoded form of the video with that SHA-256 is kept."""
+    return data_dir() / "reencoded" / _digest() / sha256[:2] / f"{sha256}{SUFFIX}"
+
+
+def reencoded(shipped: VideoDataset) -> VideoDataset:
+    """The hashed clips of a data set at the places of their re-encoded forms, which need not exist; without hashes."""
+    return shipped.with_clips(
+        lambda clip: replace(clip, path=reencoded_path(clip.sha256), sha256=""),
+        description=shipped.description + REENCODED,
+    )
+
+
+def reports_dir(dataset: VideoDataset) -> Path:
+    """Where reports on a data set's files are written."""
+    return data_dir() / "reports" / dataset.name
+
+
+def _root(data: Data) -> Path:
+    """The folder to which a manifest's paths are relative."""
+    return data.root.expanduser().resolve() if data.root else data_dir()
+
+
+def _key(data: Data) -> dict[str, Any]:
+    """The key of what `prepare` makes; where the files lie and what the lists say is no part of it."""
+    what = "generated" if data.name == "moving_photos" else "reencoded" if data.reencode else "facts"
+    return keys.key(what, data.model_dump(include={"reencode", "on_error", "min_frames"}))
+
+
+def _prepare(dataset: VideoDataset, data: Data, folder: Path, rehash: bool) -> VideoDataset:
+    """Make one data set ready and write its manifest."""
+    _report(dataset, "missing", dataset.missing)
+    path = folder / f"{dataset.name}.json"
+    hashes = KnownHashes(path.with_suffix(".stat"), rehash)
+    shipped, reasons = hashes.hashed(dataset, {}, data.workers)
+    hashes.save()
+    ready = shipped
+    if data.reencode:
+        _remove_damaged(path, hashes, data)
+        reasons |= _reencode_missing([clip for clip in shipped.clips if clip.sha256], data)
+        ready, reasons = hashes.hashed(reencoded(shipped), reasons, data.workers)
+    facts: dict[str, Facts] = {}
+    if data.min_frames != MinFrames() or (data.on_error == "skip" and not data.reencode):
+        facts, problems = facts_of([c for c in ready.clips if c.name not in reasons], data.workers, data.scheduler)
+        reasons |= problems
+        reasons |= {name: fact.note or NO_MOTION for name, fact in facts.items() if not sum(fact.lengths)}
+    failures = [(clip.path, reasons[clip.name]) for clip in shipped.clips if clip.name in reasons]
+    if failures and data.on_error == "raise":
+        raise ClipsError(failures, len(shipped.clips), REMEDY)
+    _report(dataset, "unreadable", [f"{file}: {reason}" for file, reason in failures])
+    ready = _without(ready, reasons, "unreadable", ClipsError(failures, len(shipped.clips)))
+    fewest = data.min_frames.model_dump()
+    short = {
+        clip.name: f"{facts[clip.name].decoded} frames"
+        for split, clips in ready.splits.items()
+        for clip in clips
+        if facts and facts[clip.name].decoded < fewest["test" if split == "test" else "train"]
+    }
+    rule = f"under {fewest['train']} frames in training, {fewest['test']} in testing"
+    too_short = f"{dataset.name}: no training or no test clip has data.min_frames={data.min_frames!r}"
+    ready = _without(ready, short, rule, ConfigError(too_short))
+    hashes.save()
+    manifest.write(path, shipped, ready, reasons | short, _key(data), _root(data))
+    return ready
+
+
+def _load(dataset: VideoDataset, data: Data, folder: Path, original: bool, rehash: bool) -> VideoDataset:
+    """One data set from its manifest, which must still hold."""
+    path, root = folder / f"{dataset.name}.json", _root(data)
+    if not path.is_file():
+        raise NotPreparedError(path, ())
+    known = load_json(path)
+    if changes := manifest.differences(known, dataset, _key(data), root):
+        raise NotPreparedError(path, changes)
+    entries = {entry["name"]: entry for entry in known["clips"]}
+    shipped = dataset.with_clips(
+        lambda clip: replace(clip, sha256=entries[clip.name]["source_sha256"]) if clip.name in entries else None
+    )
+    ready = shipped
+    if data.reencode:
+        ready = reencoded(shipped).with_clips(lambda clip: replace(clip, sha256=entries[clip.name]["sha256"]))
+    expected = {clip.path: clip.sha256 for clip in [*shipped.clips, *ready.clips]}
+    expected |= {root / entry["path"]: entry["source_sha256"] for entry in known["left_out"]}
+    hashes = KnownHashes(path.with_suffix(".stat"), rehash)
+    found, _ = hashes.of(list(expected), data.workers)
+    hashes.save()
+    if changed := [str(file) for file, sha256 in expected.items() if found.get(file, "") != sha256]:
+        raise NotPreparedError(path, manifest.counted("files were changed or removed", changed))
+    description = known["description"]
+    if original:
+        ready, description = shipped, description.replace(REENCODED, "")
+    return replace(ready, description=description)
+
+
+def _remove_damaged(path: Path, hashes: KnownHashes, data: Data) -> None:
+    """Remove re-encoded files that differ from the last manifest, so they are made again."""
+    known = load_json(path) if path.is_file() else {}
+    if known.get("key") == _key(data):
+        made = {reencoded_path(entry["source_sha256"]): entry["sha256"] for entry in known["clips"]}
+        for target, sha256 in hashes.of(list(made), data.workers)[0].items():
+            if sha256 != made[target]:
+                target.unlink()
+
+
+def _reencode_missing(clips: Sequence[Clip], data: Data) -> dict[str, str]:
+    """Re-encode the hashed clips whose re-encoded form is missing; return name and reason of each that fails."""
+
+    def missing() -> dict[Path, Path]:  # target -> source; clips of equal content have one
+        targets = {reencoded_path(clip.sha256): clip.path for clip in clips}
+        return {target: source for target, source in targets.items() if not target.is_file()}
+
+    if not missing():
+        return {}
+    folder = data_dir() / "reencoded" / _digest()
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # one at a time: an unfinished file in there was left by a killed run
+        for leftover in folder.glob(f"*/.*{SUFFIX}"):
+            leftover.unlink()
+        jobs = [(source, target) for target, source in missing().items()]  # another process may have made some
+        failures = dict(for_each_file(_reencode, jobs, "re-encoding", data.workers, data.scheduler, on_error="skip"))
+    failed = {target.stem: failures[source] for source, target in jobs if source in failures}
+    return {clip.name: failed[clip.sha256] for clip in clips if clip.sha256 in failed}
+
+
+def _reencode(source: Path, target: Path) -> None:
+    """Re-encode into CoViAR's format (340 x 256, MPEG-4, GOP 12, no B-frames); the source's hash names ``target``.
+
+    Streams as shipped may reveal classes by their encoder's settings (UCF101's do). Re-encoded one way they cannot.
+    """
+    with atomic_path(target) as temporary:
+        transcode(source, temporary)
+        with open_motion(temporary) as (_, chunks):  # usually the first chunk has some
+            if not any(any(chunk.has_motion) for chunk in chunks):
+                raise VideoError(source, NO_MOTION)
+        if sha256_file(source) != target.stem:
+            raise VideoError(source, "it was changed while it was re-encoded")
+
+
+def _without(dataset: VideoDataset, names: Collection[str], why: str, otherwise: MoclipError) -> VideoDataset:
+    """The data set without some clips, which its description counts; raise ``otherwise`` if a split would be empty."""
     if not names:
         return dataset
-    train, val, test = (
-        [clip for clip in members if clip.name not in names] for members in (dataset.train, dataset.val, dataset.test)
-    )
-    if not (train and test):
-        return None
     description = f"{dataset.description}, {len(names)} of {len(dataset.clips)} clips left out ({why})"
-    fingerprint = fingerprint_files([*train, *val, *test], workers)
-    return replace(dataset, train=train, val=val, test=test, description=description, fingerprint=fingerprint)
+    rest = dataset.with_clips(lambda clip: None if clip.name in names else clip, description=description)
+    if not (rest.train and rest.test):
+        raise otherwise
+    return rest
 
 
-def _report(dataset: VideoDataset, name: str, lines: Sequence[str]) -> Path:
-    """Write a report; without lines there is none."""
-    path = reports_dir(dataset) / name
+def _report(dataset: VideoDataset, what: str, lines: Sequence[str]) -> None:
+    """Write ``<what>.txt``, one line per clip; without lines there is none."""
+    path = reports_dir(dataset) / f"{what}.txt"
     path.unlink(missing_ok=True)
     if lines:
         with atomic_path(path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines))
-    return path
-
-
-def reports_dir(dataset: VideoDataset) -> Path:
-    """Where what is found out about a data set's files is written."""
-    return data_dir() / "reports" / dataset.name
-
-
-def reencoded_dir(settings: Data) -> Path:
-    """Where re-encoded clips lie; clips of the same name in another folder may be other clips."""
-    assert settings.root is not None
-    origin = hashlib.sha256(str(settings.root.expanduser().resolve()).encode()).hexdigest()[:8]
-    return data_dir() / "reencoded" / f"{settings.name}-{origin}"
-
-
-def reencode(
-    dataset: VideoDataset, folder: Path, workers: int | None = None, scheduler: str | None = None
-) -> VideoDataset:
-    """The same data set with every clip re-encoded into CoViAR's format (340 x 256, MPEG-4, GOP 12, no B-frames).
-
-    Streams as they are shipped may tell classes apart by their encoder's settings (UCF101's do); re-encoded one way
-    they cannot. Clips that are there already, with the time stamp of their source, stay.
-
-    Raises
-    ------
-    ClipsError
-        At the end, with every clip that could not be re-encoded or has no motion vectors then; the others are kept.
-    """
-    if failures := _encode_missing(dataset, folder, workers, scheduler):
-        raise ClipsError(failures, len(dataset.clips), REMEDY)
-    result = in_folder(dataset, folder)
-    return replace(result, fingerprint=fingerprint_files(result.clips, workers))
-
-
-def _encode_missing(
-    dataset: VideoDataset, folder: Path, workers: int | None, scheduler: str | None
-) -> list[tuple[Path, str]]:
-    """Re-encode the clips that are not there yet; path and reason of every one that fails."""
-    pairs = [
-        (clip.path, moved.path)
-        for clip, moved in zip(dataset.clips, in_folder(dataset, folder).clips, strict=True)
-        if not _is_current(clip.path, moved.path)
-    ]
-    if not pairs:
-        return []
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # one at a time: whatever is unfinished in there is a killed run's
-        for leftover in folder.glob(f"*/.*{SUFFIX}"):
-            leftover.unlink()
-        todo = [pair for pair in pairs if not _is_current(*pair)]  # another process may have made some meanwhile
-        return for_each_file(_reencode, todo, "re-encoding", workers, scheduler, on_error="skip")
-
-
-def in_folder(dataset: VideoDataset, folder: Path) -> VideoDataset:
-    """The same data set with its clips where `reencode` puts them, whether they are there or not."""
-
-    def moved(clips: Sequence[Clip]) -> list[Clip]:
-        return [replace(clip, path=folder / clip.class_name / f"{clip.name}{SUFFIX}") for clip in clips]
-
-    description = f"{dataset.description}, re-encoded at 340x256 (MPEG-4, GOP 12)"
-    train, val, test = moved(dataset.train), moved(dataset.val), moved(dataset.test)
-    return replace(dataset, train=train, val=val, test=test, description=description)
-
-
-def _reencode(source: Path, target: Path) -> None:
-    """Re-encode, and give the result the time stamp of its source: an older file in that place is another file."""
-    before = source.stat()
-    with atomic_path(target) as temporary:
-        transcode(source, temporary)
-        with open_motion(temporary) as (_, chunks):  # mostly the first chunk says it
-            if not any(any(chunk.has_motion) for chunk in chunks):
-                raise VideoError(source, NO_MOTION)
-        os.utime(temporary, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def _is_current(source: Path, target: Path) -> bool:
-    return target.is_file() and abs(target.stat().st_mtime - source.stat().st_mtime) <= COARSEST_CLOCK
+        log.warning("%s: %d of the listed clips are %s, see %s", dataset.name, len(lines), what, path)

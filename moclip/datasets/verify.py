@@ -1,40 +1,42 @@
-"""Is a data set what its lists say? Every clip opened and counted, every file of the folder accounted for."""
+"""Is a data set what its lists say? Every clip is opened and counted, every file of the folder accounted for."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from moclip.datasets.base import Clip, VideoDataset
+from moclip.datasets.base import VideoDataset
 from moclip.datasets.facts import facts_of
 
 UNREADABLE, MISSING, UNLISTED = "unreadable", "listed but missing", "there but not listed"
-ASIDE = {"classes.txt", "groups.csv"}  # of a video_folder: they belong to it and are no clips
+ASIDE = {"classes.txt", "groups.csv"}  # files of a video_folder that are no clips
 READ = ["sha256", "bytes", "codec", "width", "height", "fps", "frames", "decoded", "gop", "i_share", "b_share", "note"]
 SHOWN = [*READ, "i_distance", "seconds", "kbit_s"]
 
 
 def clip_table(dataset: VideoDataset, workers: int | None = None) -> pd.DataFrame:
-    """A row a clip: where it belongs, what its file is, and what is wrong with it.
+    """One row per clip: where it belongs, what its file is, and what is wrong with it.
 
     Returns
     -------
     DataFrame
-        video, class_name, group, split, path, `SHOWN` (see `moclip.datasets.facts.Facts`), problem (empty where
+        video, class_name, group, split, path, `SHOWN` (see `moclip.datasets.facts.Facts`), problem (empty if
         there is none), reason.
     """
     present = [clip for clip in dataset.clips if clip.path.is_file()]
     facts, problems = facts_of(present, workers)
     rows = []
-    for split in ("train", "val", "test"):
-        for clip in getattr(dataset, split):
-            row = {**_identity(clip, split), "problem": "", "reason": ""}
-            if own := facts.get(clip.name):
-                row |= {name: getattr(own, name) for name in SHOWN}
+    for split, clips in dataset.splits.items():
+        for clip in clips:
+            row: dict[str, Any] = {"video": clip.name, "class_name": clip.class_name, "group": clip.group}
+            row |= {"split": split, "path": str(clip.path), "problem": "", "reason": ""}
+            if fact := facts.get(clip.name):
+                row |= {name: getattr(fact, name) for name in SHOWN}
             elif clip.name in problems:
                 row |= {"problem": UNREADABLE, "reason": problems[clip.name]}
             else:
-                row |= {"problem": MISSING}
+                row["problem"] = MISSING
             rows.append(row)
     columns = ["video", "class_name", "group", "split", "path", *SHOWN, "problem", "reason"]
     return pd.DataFrame(rows, columns=columns)
@@ -45,9 +47,9 @@ def verify(dataset: VideoDataset, root: Path | None = None, workers: int | None 
 
     Parameters
     ----------
-    dataset : loaded with ``allow_partial=True``, where it has that.
-    root : the folder that should hold the listed clips and nothing else; None skips the search for others. Names that
-        begin with a dot are passed over.
+    dataset : loaded with ``allow_partial=True`` if it has that option.
+    root : the folder that should hold the listed clips and nothing else; None skips the search for other files. Names
+        that begin with a dot are ignored.
     """
     table = clip_table(dataset, workers)
     if root is None:
@@ -66,39 +68,28 @@ def summary(table: pd.DataFrame) -> list[str]:
     lines = [f"{len(sound)} clips, {int(sound['frames'].sum())} frames, {sound['bytes'].sum() / 1e6:.1f} MB: sound"]
     if len(sound):
         gop, length = sound["gop"].astype(float), sound["seconds"]
-        apart = (
-            f"one in {gop.min():.0f} to {gop.max():.0f} frames, median {gop.median():.0f}; "
-            if gop.notna().any()
-            else ""
-        )
+        apart = f"one in {gop.min():.0f} to {gop.max():.0f} frames, median {gop.median():.0f}; "
         sizes = sound["width"].astype(int).astype(str) + "x" + sound["height"].astype(int).astype(str)
         lines += [
             f"  codec       {_counts(sound['codec'])}",
             f"  size        {_counts(sizes)}",
             f"  frames/s    {_counts(sound['fps'].map('{:.5g}'.format))}",
-            f"  I-frames    {apart}a single one in {int(gop.isna().sum())} clips",
+            f"  I-frames    {apart if gop.notna().any() else ''}a single one in {int(gop.isna().sum())} clips",
             f"  B-frames    in {int((sound['b_share'].fillna(0) > 0).sum())} clips",
             f"  length      {length.min():.1f} to {length.max():.1f} s, median {length.median():.1f} s",
         ]
         if uneven := int((sound["decoded"] != sound["frames"]).sum()):
-            lines.append(
-                f"  {uneven} clip(s) hold frames that are marked as not coded (`decoded` is less than `frames`)"
-            )
+            lines.append(f"  {uneven} clips hold frames that are marked as not coded (`decoded` is less than `frames`)")
     for kind in (UNREADABLE, MISSING, UNLISTED):
-        own = table[table["problem"] == kind]
-        lines += [f"{len(own)} {kind}"] if len(own) else []
-        lines += [f"  {row['path']}{_because(row['reason'])}" for row in own.head(10).to_dict("records")]
-        lines += [f"  ... and {len(own) - 10} more"] if len(own) > 10 else []
+        bad = table[table["problem"] == kind].fillna({"reason": ""})
+        lines += [f"{len(bad)} {kind}"] if len(bad) else []
+        lines += [f"  {row.path}: {row.reason}".removesuffix(": ") for row in bad.head(10).itertuples()]
+        lines += [f"  ... and {len(bad) - 10} more"] if len(bad) > 10 else []
     return lines
 
 
-def _identity(clip: Clip, split: str) -> dict[str, str]:
-    own = {"video": clip.name, "class_name": clip.class_name, "group": clip.group}
-    return own | {"split": split, "path": str(clip.path)}
-
-
 def _files(root: Path) -> list[Path]:
-    """All files under ``root`` but hidden ones, in order."""
+    """All files under ``root`` except hidden ones, in order."""
     found = (path for path in root.rglob("*") if path.is_file() or path.is_symlink())
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
@@ -108,7 +99,3 @@ def _counts(values: pd.Series) -> str:
     counted = values.value_counts()
     shown: Sequence[str] = [f"{name} ({count})" for name, count in counted.head(6).items()]
     return ", ".join(shown) + (f" and {len(counted) - 6} more" if len(counted) > 6 else "")
-
-
-def _because(reason: object) -> str:
-    return f": {reason}" if isinstance(reason, str) and reason else ""

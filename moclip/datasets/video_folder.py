@@ -1,26 +1,23 @@
-"""A folder of one's own videos: its folders are the classes.
+"""A folder of the user's own videos: its folders are the classes.
 
-Two layouts: ``root/train/<class>/*.mp4`` with ``root/test/<class>/*.mp4`` (and ``root/val``, where wanted), or
+Two layouts: ``root/train/<class>/*.mp4`` with ``root/test/<class>/*.mp4`` (and optionally ``root/val``), or
 ``root/<class>/*.mp4``, which is split here, by source and with a seed.
 """
 
 import csv
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from moclip.config.sections import safe_name
-from moclip.datasets.base import Clip, VideoDataset, fingerprint_files, words
+from moclip.datasets.base import Clip, VideoDataset, few, hold_out_groups, words
 from moclip.errors import MoclipError
 
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
 SPLITS = ("train", "val", "test")
-WHOLE = "whole"  # in place of the splits, where the folder itself holds the classes
-LAYOUTS = "expected <class>/*.mp4 in it, or train/<class>/*.mp4 and test/<class>/*.mp4 (and val/, if you like)"
+WHOLE = "whole"  # instead of the splits, if the folder itself holds the classes
+LAYOUTS = "expected <class>/*.mp4 in it, or train/<class>/*.mp4 and test/<class>/*.mp4 (and optionally val/)"
 
 
 class VideoFolderError(MoclipError, ValueError):
@@ -32,20 +29,20 @@ def VideoFolder(  # noqa: N802 - reads like the other data sets
 ) -> VideoDataset:
     """Clips of a folder whose folders are classes.
 
-    Order of the classes: that of ``root/classes.txt`` (one name a line) where it is there, else the sorted names of
-    the folders; nobody has fixed an official order here.
+    The classes have the order of ``root/classes.txt`` (one name per line). Without that file they have the order of the
+    sorted folder names, since there is no official one.
 
-    Clips that were cut from one recording (or show one scene) are not independent, and must not be split between
-    training and test. ``root/groups.csv`` says which belong together: columns ``file`` (relative to ``root``) and
-    ``group``, one row a clip; a group may span classes. Without it each file is taken as its own source, and the
+    Clips that were cut from one recording (or show one scene) are not independent and must not be split between
+    training and test. ``root/groups.csv`` says which clips belong together: columns ``file`` (relative to ``root``) and
+    ``group``, one row per clip; a group may span classes. Without it each file counts as its own source, and the
     description says so.
 
     Parameters
     ----------
     root : the folder. Files that do not end in one of ``EXTENSIONS`` (in any case), or begin with a dot, are ignored.
     val_fraction : share of each class's training groups that is held out for validation.
-    test_fraction : share of each class's groups that is held out for testing, at least one; without meaning where
-        ``root/test`` is there.
+    test_fraction : share of each class's groups that is held out for testing, at least one; unused if there is
+        ``root/test``.
     seed : of both cuts.
 
     Raises
@@ -75,22 +72,21 @@ def VideoFolder(  # noqa: N802 - reads like the other data sets
         val=splits.get("val", []),
         test=splits["test"],
         class_texts={name: words(name) for name in classes},
-        fingerprint=fingerprint_files(clips),
     )
 
 
 def _layout(root: Path) -> dict[str, Path]:
-    """Split -> its folder; or the folder itself, as `WHOLE`: there, a class may be called ``train``."""
+    """Split -> its folder. Without folders of splits, `WHOLE` -> the folder itself; a class may be called ``train``."""
     if not root.is_dir():
         raise VideoFolderError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; {LAYOUTS}")
-    found = {folder.name for folder in _folders(root)}
-    if not found:
+    names = {folder.name for folder in _folders(root)}
+    if not names:
         raise VideoFolderError(f"{root}: no folders in it; {LAYOUTS}")
-    splits = {name.lower(): root / name for name in sorted(found) if name.lower() in SPLITS}  # Train is train
-    if len(found) > len(splits) and not any(_folders(folder) for folder in splits.values()):
+    splits = {name.lower(): root / name for name in sorted(names) if name.lower() in SPLITS}  # Train is train
+    if len(names) > len(splits) and not any(_folders(folder) for folder in splits.values()):
         return {WHOLE: root}
-    if len(found) > len(splits) or not {"train", "test"} <= splits.keys():
-        raise VideoFolderError(f"{root}: found the folders {_few(found)}; {LAYOUTS}, and no other folders")
+    if len(names) > len(splits) or not {"train", "test"} <= splits.keys():
+        raise VideoFolderError(f"{root}: found the folders {few(names)}; {LAYOUTS}, and no other folders")
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
@@ -103,27 +99,29 @@ def _read_classes(root: Path, places: Mapping[str, Path]) -> tuple[str, ...]:
     if path.is_file():
         names = [line.strip() for line in _read_text(path).splitlines() if line.strip()]
         if len(set(names)) < len(names):
-            raise VideoFolderError(f"{path}: lists twice {_few({n for n in names if names.count(n) > 1})}")
+            raise VideoFolderError(f"{path}: lists twice {few({n for n in names if names.count(n) > 1})}")
         if lost := set(names) - set(found):
-            raise VideoFolderError(f"{path}: lists {_few(lost)}, but the class folders are {_few(found)}")
+            raise VideoFolderError(f"{path}: lists {few(lost)}, but the class folders are {few(found)}")
         if unlisted := set(found) - set(names):
-            raise VideoFolderError(f"{path}: does not list {_few(unlisted)}; add the names, or move the folders away")
+            raise VideoFolderError(f"{path}: does not list {few(unlisted)}; add the names, or move the folders away")
     if len(names) < 2:
         raise VideoFolderError(f"{root}: only one class ({names[0]}); at least two are needed, a folder each")
     return tuple(names)
 
 
 def _read_clips(root: Path, place: Path, classes: Sequence[str]) -> list[Clip]:
-    """Clips of one split (or of the whole), each its own group."""
+    """Clips of one split (or of the whole folder), each its own group."""
     clips = []
     for folder in _folders(place):
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         files = [path for path in inside if path.suffix.lower() in EXTENSIONS and not path.is_dir()]
         if not files:
-            found = f"only {_few(path.name for path in inside)}" if inside else "it is empty"
+            found = f"only {few(path.name for path in inside)}" if inside else "it is empty"
             raise VideoFolderError(f"{folder}: no video in it ({found}); add {' '.join(EXTENSIONS)} or remove it")
         for path in files:
-            if any("\udc80" <= letter <= "\udcff" for letter in str(path)):  # how Python has bytes that are no letter
+            if any(
+                "\udc80" <= letter <= "\udcff" for letter in str(path)
+            ):  # how Python represents bytes that are no letter
                 shown = str(path).encode(errors="replace").decode()
                 raise VideoFolderError(f"{shown}: its name is not UTF-8 (such bytes are shown as ?); rename it")
             name = _clip_name(_inside(root, path.with_suffix("")))
@@ -135,7 +133,7 @@ def _clip_name(inside: str) -> str:
     name = safe_name(inside)
     if inside.isascii():
         return name
-    # Letters of other scripts all became '-': a hash keeps such names apart.
+    # Letters of other scripts all became '-': a hash distinguishes such names.
     return f"{name}-{hashlib.sha256(inside.encode()).hexdigest()[:8]}"
 
 
@@ -145,7 +143,7 @@ def _check_names(root: Path, clips: Sequence[Clip]) -> None:
         if other := first.get(clip.name):
             raise VideoFolderError(
                 f"{root}: {_inside(root, other)} and {_inside(root, clip.path)} would both be called {clip.name!r} "
-                "(the path without extension; what is no letter, digit, '.', '_' or '-' becomes '-'); rename one"
+                "(the path without extension, with '-' for all but letters, digits, '.', '_' and '-'); rename one"
             )
         first[clip.name] = clip.path
 
@@ -163,11 +161,11 @@ def _read_groups(path: Path, files: set[str]) -> dict[str, str]:
         if groups.setdefault(file, group) != group:
             raise VideoFolderError(f"{path}: puts {file!r} into {groups[file]!r} and {group!r}; keep one")
     if lost := groups.keys() - files:
-        raise VideoFolderError(f"{path}: lists {_few(lost)}, no clip in {path.parent}; files are relative to it")
+        raise VideoFolderError(f"{path}: lists {few(lost)}, no clip in {path.parent}; files are relative to it")
     if unlisted := files - groups.keys():
         raise VideoFolderError(
-            f"{path}: {len(unlisted)} of {len(files)} clips are not listed: {_few(unlisted)}; "
-            "give each a group, one of its own where it shares its source with no other"
+            f"{path}: {len(unlisted)} of {len(files)} clips are not listed: {few(unlisted)}; "
+            "give each a group; a clip that shares its source with no other gets a group of its own"
         )
     return groups
 
@@ -175,50 +173,26 @@ def _read_groups(path: Path, files: set[str]) -> dict[str, str]:
 def _cut(
     root: Path, splits: dict[str, list[Clip]], val_fraction: float, test_fraction: float, seed: int
 ) -> tuple[dict[str, list[Clip]], str]:
-    """Splits with what has to be held out here, and words for where the test split comes from."""
+    """The splits, with test and validation clips held out if there are no folders for them, and words for how."""
     if not (0 <= val_fraction < 1 and 0 < test_fraction < 1):
         raise VideoFolderError(
             f"val_fraction must lie in [0, 1), test_fraction in (0, 1), not {val_fraction} and {test_fraction}"
         )
     if val_fraction and "val" in splits:
-        raise VideoFolderError(f"{root / 'val'} is there, val_fraction={val_fraction} would cut another; set it to 0")
+        raise VideoFolderError(
+            f"{root / 'val'} exists, and val_fraction={val_fraction} would cut another one; set it to 0"
+        )
     splits, how = dict(splits), "split by its own folders"
     if WHOLE in splits:
-        splits["train"], splits["test"] = _hold_out(splits.pop(WHOLE), test_fraction, seed)
+        splits["train"], splits["test"] = hold_out_groups(splits.pop(WHOLE), test_fraction, seed, 1, True)
         how = f"about {100 * test_fraction:g} % of each class's sources held out for testing (seed {seed})"
     if val_fraction:
-        splits["train"], splits["val"] = _hold_out(splits["train"], val_fraction, seed)
+        splits["train"], splits["val"] = hold_out_groups(splits["train"], val_fraction, seed, 1, True)
     return splits, how
 
 
-def _hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-    """Like `moclip.datasets.base.hold_out_groups`, where one name is one source in whatever class it stands.
-
-    Returns
-    -------
-    (kept, held) : both in the order of the input. A class gives its share of groups, at least one where it can; a
-        group without which some class would have none left is kept.
-    """
-    rng = np.random.default_rng(seed)
-    groups: dict[str, set[str]] = {}
-    spanned: dict[str, set[str]] = {}
-    for clip in clips:
-        groups.setdefault(clip.class_name, set()).add(clip.group)
-        spanned.setdefault(clip.group, set()).add(clip.class_name)
-    left = Counter({class_name: len(members) for class_name, members in groups.items()})
-    wanted = Counter({class_name: max(1, round(fraction * count)) for class_name, count in left.items()})
-    held: set[str] = set()
-    for class_name in sorted(left):
-        for group in map(str, rng.permutation(sorted(groups[class_name]))):
-            if wanted[class_name] > 0 and group not in held and all(left[name] > 1 for name in spanned[group]):
-                held.add(group)
-                left.subtract(spanned[group])
-                wanted.subtract(spanned[group])
-    return [clip for clip in clips if clip.group not in held], [clip for clip in clips if clip.group in held]
-
-
 def _check_splits(root: Path, splits: Mapping[str, Sequence[Clip]], classes: Sequence[str]) -> None:
-    """Training and test hold all classes, and no group is in two splits."""
+    """Training and test must hold all classes, and no group may be in two splits."""
     for split in ("train", "test"):
         for class_name in classes:
             if class_name not in {clip.class_name for clip in splits[split]}:
@@ -238,7 +212,7 @@ def _why_missing(root: Path, splits: Mapping[str, Sequence[Clip]], split: str, c
         return f"{root / split}: no clips of the class {class_name}; add {class_name}/ with videos there"
     groups = {clip.group for clips in splits.values() for clip in clips if clip.class_name == class_name}
     return (
-        f"{root / class_name}: its sources ({len(groups)}: {_few(groups)}) cannot be split into training and test; "
+        f"{root / class_name}: its sources ({len(groups)}: {few(groups)}) cannot be split into training and test; "
         "add clips from other sources"
     )
 
@@ -253,12 +227,6 @@ def _inside(root: Path, path: Path) -> str:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
+        return path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError:
         raise VideoFolderError(f"{path}: not UTF-8; save it in that encoding") from None
-
-
-def _few(names: Iterable[str]) -> str:
-    """At most five names, in order."""
-    names = sorted(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,5 +1,6 @@
 """``moclip data``, as one types it."""
 
+import json
 import os
 import shutil
 import signal
@@ -17,11 +18,14 @@ import torch
 
 from moclip.cli import main as cli
 from moclip.config.load import load_config
+from moclip.config.sections import Config
 from moclip.datasets.base import NO_MOTION
-from moclip.datasets.prepare import datasets_of, in_folder, originals_of, reencoded_dir
+from moclip.datasets.prepare import load_prepared, prepare, reencoded_path
 from moclip.engine.features import extract_motion, seen_frames
 from moclip.engine.predictions import write_predictions
 from moclip.io.artefacts import load_predictions
+from moclip.io.files import sha256_file
+from moclip.io.paths import run_dir
 from moclip.report import tables
 from moclip.video import encode, probe
 
@@ -30,16 +34,24 @@ CLASSES = ("Hammering", "HammerThrow")
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("film") / "film.avi"
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (12, 20, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    encode([np.roll(picture, 3 * t, 1) for t in range(14)], path, gop=5, b_frames=1)
-    return path
+def films(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Path]:
+    """One film per class and group, all of other content."""
+    rng, made = np.random.default_rng(0), {}
+    for key in [(name, group) for name in CLASSES for group in (1, 2, 3)]:
+        picture = rng.integers(0, 256, (12, 20, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        made[key] = tmp_path_factory.mktemp("film") / "film.avi"
+        encode([np.roll(picture, 3 * t, 1) for t in range(14)], made[key], gop=5, b_frames=1)
+    return made
 
 
 @pytest.fixture
-def arguments(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def film(films: dict[tuple[str, int], Path]) -> Path:
+    """The film of Hammering's group 2, with which tests repair that clip."""
+    return films["Hammering", 2]
+
+
+@pytest.fixture
+def arguments(films, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options that name a small UCF101: two classes, three groups each."""
     root, lists = tmp_path / "UCF-101", tmp_path / "lists"
     lists.mkdir()
@@ -49,7 +61,7 @@ def arguments(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> li
         (root / name).mkdir(parents=True)
         for group in (1, 2, 3):
             inside = f"{name}/v_{name}_g{group:02d}_c01.avi"
-            shutil.copy(film, root / inside)
+            shutil.copy(films[name, group], root / inside)
             lines["test" if group == 1 else "train"].append(inside)
     for split, content in lines.items():
         (lists / f"{split}list01.txt").write_text("\n".join(content))
@@ -79,9 +91,9 @@ def moclip_data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     return call
 
 
-def settings_of(arguments: list[str], **more: object):
+def config_of(arguments: list[str], **more: object) -> Config:
     values = dict(word.split("=") for word in arguments if "=" in word)
-    return load_config("ucf101-small", {**values, "data.workers": 1, **more}).data
+    return load_config("ucf101-small", {**values, "data.workers": 1, **more})
 
 
 @pytest.mark.parametrize("name", ["download", "prepare", "verify", "stats"])
@@ -93,41 +105,49 @@ def test_each_command_teaches_by_an_example(moclip_data, name: str) -> None:
 def test_prepare_is_what_reproduce_reads(moclip_data, arguments: list[str], tmp_path: Path) -> None:
     code, out, _ = moclip_data("prepare", *arguments)
     assert code == 0 and "4 training, 0 validation, 2 test clips" in out and "re-encoded at 340x256" in out
-    (data,) = datasets_of(settings_of(arguments))
+    manifest = tmp_path / "home" / "runs" / config_of(arguments).run / "data" / "ucf101-fold1.json"
+    assert str(manifest) in out
+    (data,) = load_prepared(config_of(arguments).data, manifest.parent)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "home" / "data" / "reencoded").rglob("*.m4v")}
     assert {clip.path for clip in data.clips} == set(made) and data.fingerprint in out
     assert all((probe(path).width, probe(path).gop) == (340, 12) for path in made)
     moclip_data("prepare", *arguments)
     assert made == {path: path.stat().st_mtime_ns for path in made}, "what is there stays"
+    entry = json.loads(manifest.read_text())["clips"][0]
+    assert (tmp_path / "UCF-101" / entry["path"]).is_file() and entry["sha256"] != entry["source_sha256"]
 
 
 def test_original_streams_on_request(moclip_data, arguments: list[str], tmp_path: Path) -> None:
     code, out, _ = moclip_data("prepare", *arguments, "--original")
     assert code == 0 and "nothing re-encoded" in out and "data.reencode=false" in out
     assert not (tmp_path / "home" / "data" / "reencoded").exists()
-    (data,) = originals_of(settings_of(arguments))
+    config = config_of(arguments, **{"data.reencode": False})
+    (data,) = load_prepared(config.data, run_dir(config.run) / "data")
     assert all(clip.path.is_relative_to(tmp_path / "UCF-101") for clip in data.clips)
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(moclip_data, arguments: list[str], film: Path, tmp_path: Path) -> None:
-    (whole,) = datasets_of(settings_of(arguments))
-    wanted = {clip.name: clip.path.read_bytes() for clip in whole.clips}
-    folder = reencoded_dir(settings_of(arguments))
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(moclip_data, arguments: list[str], tmp_path: Path) -> None:
+    (whole,) = prepare(config_of(arguments).data, tmp_path / "run")
+    wanted = {clip.path: clip.path.read_bytes() for clip in whole.clips}
+    manifest = (tmp_path / "run" / "ucf101-fold1.json").read_bytes()
+    folder = tmp_path / "home" / "data" / "reencoded"
     shutil.rmtree(folder)
     command = [sys.executable, "-m", "moclip", "data", "prepare", *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         end = time.monotonic() + 60
-        while not list(folder.glob("*/v_*.m4v")) and time.monotonic() < end:
+        while not list(folder.glob("*/*/[!.]*.m4v")) and time.monotonic() < end:
             time.sleep(0.005)
         child.send_signal(signal.SIGKILL)
-    assert list(folder.glob("*/v_*.m4v")), "it was killed after the first clip"
-    leftover = folder / "Hammering" / ".v_Hammering_g01_c01.abc123.m4v"  # as a kill in the middle of a clip leaves it
+    assert list(folder.glob("*/*/[!.]*.m4v")), "it was killed after the first clip"
+    *_, lost = wanted  # regardless of how far it came, one is missing
+    lost.unlink(missing_ok=True)
+    leftover = lost.with_name(".abc.123.m4v")  # as a kill in the middle of a clip leaves it
     leftover.parent.mkdir(exist_ok=True)
     leftover.write_bytes(b"half")
-    shutil.rmtree(folder / "HammerThrow", ignore_errors=True)  # however far it came, some are missing
     assert moclip_data("prepare", *arguments)[0] == 0
-    (again,) = [in_folder(data, folder) for data in originals_of(settings_of(arguments))]
-    assert {clip.name: clip.path.read_bytes() for clip in again.clips} == wanted and not leftover.exists()
+    assert {path: path.read_bytes() for path in folder.rglob("*.m4v")} == wanted, "no other file is left"
+    (again,) = (tmp_path / "home" / "runs").glob("*/data/ucf101-fold1.json")
+    assert again.read_bytes() == manifest
 
 
 @pytest.fixture
@@ -143,7 +163,7 @@ def test_a_clip_that_fails_is_reported_and_the_rest_is_kept(moclip_data, argumen
     code, _, err = moclip_data("prepare", *arguments)
     assert code == 2 and "2 of 6 clips failed" in err and all(str(path) in err for path in bad)
     assert "data.on_error=skip" in err, "the remedy"
-    assert len(list((tmp_path / "home" / "data" / "reencoded").rglob("v_*.m4v"))) == 4
+    assert len(list((tmp_path / "home" / "data" / "reencoded").rglob("*.m4v"))) == 4
 
 
 @pytest.mark.parametrize("streams", [[], ["--original"]])
@@ -229,13 +249,15 @@ def test_a_clip_in_which_nothing_moves_is_a_clip(moclip_data, arguments, streams
 def test_a_clip_that_cannot_be_re_encoded_is_left_out_on_request(moclip_data, arguments, tmp_path: Path) -> None:
     """It can be read, but what is made of it cannot be put in its place."""
     path = tmp_path / "UCF-101" / "Hammering" / "v_Hammering_g02_c01.avi"
-    blocked = reencoded_dir(settings_of(arguments)) / "Hammering" / "v_Hammering_g02_c01.m4v"
+    blocked = reencoded_path(sha256_file(path))
     (blocked / "folder").mkdir(parents=True)
     code, _, err = moclip_data("prepare", *arguments)
     assert code == 2 and "1 of 6 clips failed" in err and str(path) in err and "data.on_error=skip" in err
     skip = ["prepare", *arguments, "-p", "data.on_error=skip"]
     code, out, err = moclip_data(*skip)
-    assert code == 0 and "3 training" in out and "1 of 6 clips left out (unreadable), re-encoded" in out, err
+    assert (
+        code == 0 and "3 training" in out and "re-encoded at 340x256 (MPEG-4, GOP 12), 1 of 6 clips left out" in out
+    ), err
     (report,) = (tmp_path / "home").rglob("unreadable.txt")
     assert report.read_text().startswith(f"{path}: IsADirectoryError: ") and report.read_text().count("\n") == 1
     shutil.rmtree(blocked)
@@ -258,9 +280,9 @@ def test_generated_clips_may_be_left_out_too(moclip_data, tmp_path: Path, monkey
 
 def test_every_table_says_how_many_clips_were_left_out(arguments, bad, tmp_path: Path) -> None:
     """From the clips to results.csv: what is left can be read, and the count goes with every prediction."""
-    config = load_config("ucf101-small", {"data": settings_of(arguments, **{"data.on_error": "skip"}).model_dump()})
+    config = config_of(arguments, **{"data.on_error": "skip"})
     for reencode in (True, False):
-        (data,) = datasets_of(config.data.model_copy(update={"reencode": reencode}))
+        (data,) = prepare(config.data.model_copy(update={"reencode": reencode}), tmp_path / "run")
         assert [clip.group for clip in data.train] == ["g03", "g03"] and not {c.path for c in data.clips} & set(bad)
         extract_motion(data.clips, tmp_path / "store", workers=1)
         assert all(seen_frames(clip.path, "middle").any() for clip in data.clips)

@@ -156,7 +156,7 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
     from moclip.io.artefacts import load_json
     from moclip.training import state as resume
 
-    monkeypatch.setattr(prepare, "datasets_of", lambda settings: [photos])
+    monkeypatch.setattr(prepare, "load_prepared", lambda data, folder: [photos])
     monkeypatch.setattr(resume, "PAUSE", 0)
     run = tmp_path / "runs" / "smoke"
     command = ["train", "--profile", "smoke", "-p", "device=cpu"]

@@ -1,11 +1,13 @@
 """Splits, groups and labels, and the fingerprint."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from moclip.datasets import DATASETS, load_dataset
-from moclip.datasets.base import Clip, VideoDataset, few_clips, fingerprint_files, hold_out_groups
+from moclip.datasets.base import Clip, VideoDataset, few_clips, hash_clips, hold_out_groups
+from moclip.io.parallel import ClipsError
 
 
 def make_clips(groups: int = 5, takes: int = 2, classes: tuple[str, ...] = ("B", "A")) -> list[Clip]:
@@ -59,12 +61,20 @@ def test_fingerprint_sees_bytes_names_and_labels_but_not_order_or_folder(tmp_pat
         path.write_bytes(content)
         return Clip(path, label, "A", "g1", name)
 
+    def fingerprint(*clips: Clip) -> str:
+        data = VideoDataset("x", "", ("A", "A"), [replace(clip, group=clip.name) for clip in clips], [])
+        assert not data.fingerprint, "nothing is hashed yet"
+        return hash_clips(data, workers=1).fingerprint
+
     one, two = write("x", b"1"), write("x", b"2", "b")
-    print_ = fingerprint_files([one, two])
-    assert print_ == fingerprint_files([two, one]) == fingerprint_files([write("y", b"1"), two])
-    assert print_ != fingerprint_files([write("z", b"9"), two])
-    assert print_ != fingerprint_files([write("x", b"1", label=1), two])
-    assert print_ != fingerprint_files([one])
+    print_ = fingerprint(one, two)
+    assert print_ == fingerprint(two, one) == fingerprint(write("y", b"1"), two)
+    assert print_ != fingerprint(write("z", b"9"), two)
+    assert print_ != fingerprint(write("x", b"1", label=1), two)
+    assert print_ != fingerprint(one)
+    one.path.unlink()
+    with pytest.raises(ClipsError, match=r"1 of 1 clips failed(.|\n)*a\.mp4"):
+        fingerprint(one)
 
 
 def test_unknown_data_set_names_the_nearest() -> None:

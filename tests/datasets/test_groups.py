@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moclip.datasets import VideoDataset, load_dataset
+from moclip.datasets.moving_photos import Design
 from moclip.datasets.ucf101 import CLASSES
 from moclip.io.artefacts import load_predictions, load_scores, save_predictions
 
@@ -104,10 +105,8 @@ def test_video_folder_where_groups_span_classes(
 @pytest.mark.parametrize("fraction", [0.0, 0.5])
 def test_moving_photos(design: str, fraction: float, tmp_path: Path) -> None:
     classes = {"mixed": ["CatLeft", "CoinsDown"], "independent": ["Cat", "Coins"]}[design]
-    data = load_dataset(
-        "moving_photos", design=design, root=tmp_path, train_groups=3, test_groups=2, clips_per_group=2,
-        classes=classes, frames=4, val_fraction=fraction, workers=1,
-    )  # fmt: skip
+    chosen = Design(design, train_groups=3, test_groups=2, clips_per_group=2, classes=classes, frames=4)
+    data = load_dataset("moving_photos", design=chosen, root=tmp_path, val_fraction=fraction, workers=1)
     assert_no_group_crosses(data)
     assert len(data.clips) == 2 * 5 * 2
 

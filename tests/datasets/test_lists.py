@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from moclip.datasets import lists
-from moclip.datasets.base import Clip
 
 LABELS = {"B": 0, "A": 1}
 WHERE = "that is where it should be"
@@ -61,10 +60,10 @@ def test_numbers_that_are_not_the_labels(tmp_path: Path, lines: list[str]) -> No
 
 def test_without_a_class_file_a_class_has_one_number(tmp_path: Path) -> None:
     rows = [lists.Row("A/x", "A", 7), lists.Row("B/x", "B", 0), lists.Row("A/y", "A", 7)]
-    lists.check_one_number_a_class(tmp_path, rows)
+    lists.check_numbers_of_classes(tmp_path, rows)
     for wrong in (lists.Row("A/z", "A", 8), lists.Row("C/x", "C", 7)):
         with pytest.raises(lists.ListError, match="number"):
-            lists.check_one_number_a_class(tmp_path, [*rows, wrong])
+            lists.check_numbers_of_classes(tmp_path, [*rows, wrong])
 
 
 def test_missing_lists_say_where_they_should_be(tmp_path: Path) -> None:
@@ -72,11 +71,3 @@ def test_missing_lists_say_where_they_should_be(tmp_path: Path) -> None:
         lists.find_list(tmp_path, ["a.txt", "b.txt"], WHERE)
     (tmp_path / "b.txt").touch()
     assert lists.find_list(tmp_path, ["a.txt", "b.txt"], WHERE) == tmp_path / "b.txt"
-
-
-def test_names_that_would_be_one_file_get_a_hash() -> None:
-    clips = [Clip(Path(f"{name}.avi"), 0, "A", name, name) for name in ("a!b", "a(b", "c")]
-    clips.append(Clip(Path("other"), 1, "B", "a!b", "a!b"))  # in another folder, so that it stays
-    names = [clip.name for clip in lists.file_names(clips)]
-    assert names[2:] == ["c", "a!b"]
-    assert names[0].startswith("a!b-") and names[1].startswith("a(b-") and names[0][4:] != names[1][4:]

@@ -82,7 +82,6 @@ def test_missing_clips_are_named_or_counted(tmp_path: Path) -> None:
     data = UCF101(**tree, allow_partial=True)
     assert len(data.train) == 11 and "1 listed clips missing" in data.description
     assert list(data.missing) == ["Hammering/v_Hammering_g02_c01.avi"] and not whole.missing
-    assert data.fingerprint != whole.fingerprint
 
 
 @pytest.mark.parametrize("form", ["{inside} {name} {label}", "{inside} {label}"])
@@ -100,7 +99,6 @@ def test_other_people_s_lists_give_the_same_clips(tmp_path: Path, form: str) -> 
         (theirs / (coviar if "name" in form else plain)).write_text("\n".join(lines))
     data = UCF101(tree["root"], theirs)
     assert data.train == official.train and data.test == official.test and data.classes == official.classes
-    assert data.fingerprint == official.fingerprint
     (theirs / "classInd.txt").write_text("1 HammerThrow\n2 Hammering\n3 HandstandPushups\n")  # as sorted() has them
     with pytest.raises(ValueError, match="has number 0, but classInd.txt says"):
         UCF101(tree["root"], theirs)

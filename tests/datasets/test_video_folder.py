@@ -11,13 +11,11 @@ from moclip.config.load import load_config
 from moclip.config.sections import ConfigError
 from moclip.datasets import load_dataset
 from moclip.datasets.base import VideoDataset, words
-from moclip.datasets.prepare import datasets_of
+from moclip.datasets.prepare import listed, prepare
 from moclip.datasets.video_folder import EXTENSIONS, VideoFolder, VideoFolderError
 from moclip.errors import MoclipError
 from moclip.inputs.clips import LoadedClips
 from moclip.inputs.views import EvalViews, to_input
-from moclip.io.files import sha256_file
-from moclip.io.paths import data_dir
 from moclip.video import encode, probe
 from moclip.video.store import content_path, store_motion
 
@@ -116,10 +114,10 @@ def test_a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be(make):
 
 def test_the_fingerprint_sees_what_is_in_the_files(make):
     root = make(files_of())
-    before = VideoFolder(root).fingerprint
-    assert VideoFolder(root, seed=1).fingerprint == before
+    before = load_dataset("video_folder", root=root).fingerprint
+    assert load_dataset("video_folder", root=root, seed=1).fingerprint == before != ""
     (root / "Jump" / "0.mp4").write_bytes(b"another")
-    assert VideoFolder(root).fingerprint != before
+    assert load_dataset("video_folder", root=root).fingerprint != before
 
 
 @pytest.mark.parametrize(
@@ -318,7 +316,7 @@ def test_shares_out_of_range(make, shares):
 
 def test_the_profile_says_how_to_name_the_folder():
     with pytest.raises(ConfigError, match="data.root: --profile folder -p data.root=/path"):
-        datasets_of(load_config("folder").data)
+        listed(load_config("folder").data)
 
 
 def settings(root: Path, **changes):
@@ -327,9 +325,11 @@ def settings(root: Path, **changes):
 
 def test_settings_reach_the_data_set(make):
     root = make(files_of())
-    (data,) = datasets_of(settings(root, reencode=False, test_fraction=0.5, val_fraction=0.25, seed=4))
-    assert data == VideoFolder(root, test_fraction=0.5, val_fraction=0.25, seed=4)
-    (still,) = datasets_of(settings(root, reencode=False, horizontal_flip=False))
+    (data,) = prepare(
+        settings(root, reencode=False, test_fraction=0.5, val_fraction=0.25, seed=4), root.with_name("run")
+    )
+    assert data == load_dataset("video_folder", root=root, test_fraction=0.5, val_fraction=0.25, seed=4)
+    (still,) = prepare(settings(root, reencode=False, horizontal_flip=False), root.with_name("run"))
     assert data.horizontal_flip and not still.horizontal_flip
 
 
@@ -340,7 +340,7 @@ def test_reencoded_one_way_whatever_they_were(tmp_path, monkeypatch):
     film(root / "Jump" / "b.mp4", 96, 64, fps=50, codec="libx264")
     film(root / "Run" / "a.mp4", 48, 96, fps=12.5)
     film(root / "Run" / "b.m4v", 64, 64, fps=30)
-    (data,) = datasets_of(settings(root))
+    (data,) = prepare(settings(root), tmp_path / "run")
     infos = {clip.name: probe(clip.path) for clip in data.clips}
     assert {(info.codec, info.width, info.height, info.gop) for info in infos.values()} == {("mpeg4", 340, 256, 12)}
     assert {name: info.fps for name, info in infos.items()} == {"Jump-a": 25, "Jump-b": 50, "Run-a": 12.5, "Run-b": 30}
@@ -349,33 +349,9 @@ def test_reencoded_one_way_whatever_they_were(tmp_path, monkeypatch):
     # In equivalent units clips of all sizes and rates make one input.
     config = load_config("folder", {"mv.views": 3})
     for clip in data.clips:
-        store_motion(clip.path, content_path(tmp_path / "store", sha256_file(clip.path)))
+        store_motion(clip.path, content_path(tmp_path / "store", clip.sha256))
     clips = LoadedClips(data.clips, tmp_path / "store")
     protocol = EvalViews.from_sections(config.mv, config.motion, data.horizontal_flip)
     rates = [protocol.scale.factor(motion.width, motion.fps) for motion in clips]
     assert rates == pytest.approx([infos[clip.name].fps / 25 for clip in data.clips])
     assert to_input(clips.test_views(range(4), protocol)).shape == (4, config.mv.views, 2, 96, 96)
-
-
-def test_a_replaced_clip_is_encoded_again_and_folders_of_one_name_do_not_meet(tmp_path, monkeypatch):
-    monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "home"))
-    here, there = tmp_path / "here" / "own", tmp_path / "there" / "own"
-    for root, frames in ((here, 4), (there, 5)):
-        for file in ("Jump/a.mp4", "Jump/b.mp4", "Run/a.mp4", "Run/b.mp4"):
-            film(root / file, 48, 32, fps=25, frames=frames)
-    lengths = {
-        root: {probe(clip.path).frames for clip in datasets_of(settings(root))[0].clips} for root in (here, there)
-    }
-    assert lengths == {here: {4}, there: {5}}
-    encoded = sorted((data_dir() / "reencoded").glob("*/*/*.m4v"))
-    before = {path: path.stat().st_ino for path in encoded}
-    assert len(before) == 8
-
-    old = here / "Run" / "b.mp4"
-    film(old, 48, 32, fps=25, frames=6)
-    os.utime(old, (1e9, 1e9))  # older than what it replaces, as an archive's files are
-    (data,) = datasets_of(settings(here))
-    assert {clip.name: probe(clip.path).frames for clip in data.clips} == {
-        "Jump-a": 4, "Jump-b": 4, "Run-a": 4, "Run-b": 6,
-    }  # fmt: skip
-    assert sum(path.stat().st_ino != before[path] for path in encoded) == 1, "the others stay"

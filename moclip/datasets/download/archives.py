@@ -1,4 +1,4 @@
-"""Unpack zip and rar archives: nothing outside the folder, no file half written, what is there already left alone."""
+"""Unpack zip and rar archives: nothing outside the folder, no file half written, no file twice."""
 
 import shutil
 import zipfile
@@ -23,8 +23,8 @@ class ArchiveError(MoclipError):
 def unpack(archive: Path, folder: Path) -> list[Path]:
     """Unpack all files of ``archive`` under ``folder``.
 
-    Every name is checked before the first file is written. Files that are there with the size that the archive gives
-    stay: a killed run goes on where it was.
+    Every name is checked before the first file is written. Files that are there with the archive's size stay: a killed
+    run resumes.
 
     Returns
     -------
@@ -37,17 +37,16 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
         no program that can unpack rar.
     """
     with _open(archive) as reader:
-        members = [member for member in reader.infolist() if not member.is_dir()]
-        targets = [_target(archive, member, folder) for member in members]
-        missing = [
-            (member, target)
-            for member, target in zip(members, targets, strict=True)
-            if not target.is_file() or target.stat().st_size != member.file_size
-        ]
-        _check_room(archive, folder, sum(member.file_size for member, _ in missing))
-        for member, target in track(missing, f"unpacking {archive.name}", unit="file"):
-            _extract(archive, reader, member, target)
-    return targets
+        members = {_target(archive, member, folder): member for member in reader.infolist() if not member.is_dir()}
+        sizes = {target: target.stat().st_size for target in members if target.is_file()}
+        missing = [target for target, member in members.items() if sizes.get(target) != member.file_size]
+        folder.mkdir(parents=True, exist_ok=True)
+        needed, free = sum(members[target].file_size for target in missing), shutil.disk_usage(folder).free
+        if needed > free:
+            raise ArchiveError(f"{archive}: needs {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free")
+        for target in track(missing, f"unpacking {archive.name}", unit="file"):
+            _extract(archive, reader, members[target], target)
+    return list(members)
 
 
 def _open(archive: Path) -> Any:
@@ -81,13 +80,6 @@ def _target(archive: Path, member: Any, folder: Path) -> Path:
     if not target.resolve().is_relative_to(folder.resolve()):  # through a link that lies in the folder already
         raise ArchiveError(f"{archive}: {member.filename!r} would be written to {target.resolve()}; refused")
     return target
-
-
-def _check_room(archive: Path, folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ArchiveError(f"{archive}: needs {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free")
 
 
 def _extract(archive: Path, reader: Any, member: Any, target: Path) -> None:

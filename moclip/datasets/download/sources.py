@@ -4,12 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moclip.datasets import load_dataset
-from moclip.datasets.base import VideoDataset
+from moclip.datasets import VideoDataset, load_dataset
 from moclip.datasets.download.archives import unpack
 from moclip.datasets.download.transfer import fetch
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -18,8 +15,8 @@ class Source:
 
     Attributes
     ----------
-    archives : addresses; what a file is called is the last part of its address.
-    inner : archives of this pattern come out of the first one, and hold the clips.
+    archives : addresses; the last part of an address is the file's name. The last archive holds the clips.
+    inner : if the last archive holds archives of the clips, the pattern of their names.
     root, annotation_path : folders of the clips and of the lists, under the folder that the user names.
     """
 
@@ -41,7 +38,7 @@ SOURCES = {
         archives=(f"{_SERRE}/test_train_splits.rar", f"{_SERRE}/hmdb51_org.rar"),
         root="hmdb51_org",
         annotation_path="testTrainMulti_7030_splits",
-        inner="*.rar",  # one a class
+        inner="*.rar",  # one per class
     ),
 }
 
@@ -49,19 +46,18 @@ SOURCES = {
 def download(
     name: str,
     folder: Path,
-    *,
     mirror: str | None = None,
     ca_file: Path | None = None,
     insecure: bool = False,
-    say: Say = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> VideoDataset:
-    """Fetch, unpack and check a data set; whatever is done already is passed over.
+    """Fetch, unpack and check a data set; steps that are done already are skipped.
 
     Parameters
     ----------
     name : a key of `SOURCES`.
     folder : archives, clips and lists go here.
-    mirror : address of a folder with the same files, in place of the authors' server.
+    mirror : address of a folder with the same files, instead of the authors' server.
     ca_file, insecure : as `moclip.datasets.download.transfer.fetch` takes them.
     say : gets a line at each step.
 
@@ -91,7 +87,8 @@ def download(
         else:
             count = len(unpack(archive, folder))
         say(f"{file_name}: {count} files unpacked")
-    folds = [load_dataset(name, root=root, annotation_path=folder / source.annotation_path, fold=n) for n in (1, 2, 3)]
+    lists = folder / source.annotation_path
+    folds = [load_dataset(name, hashes=False, root=root, annotation_path=lists, fold=fold) for fold in (1, 2, 3)]
     for number, dataset in enumerate(folds, start=1):
         say(f"fold {number}: {len(dataset.train)} training and {len(dataset.test)} test clips, all there")
     return folds[0]

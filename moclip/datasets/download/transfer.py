@@ -1,7 +1,7 @@
-"""Fetch one large file: resumed where it broke off, its SHA-256 recorded at first and compared ever after.
+"""Fetch one large file. A broken transfer resumes; the SHA-256 is recorded once and compared from then on.
 
-Nobody publishes checksums of these archives, and none is invented here. What is recorded is what the first download
-gave; a later one, or a file that has changed on the disk, is held against that.
+Nobody publishes checksums of these archives, and none is invented here. The record is what the first download gave; a
+later download, or a file that has changed on the disk, is compared with it.
 """
 
 import http.client
@@ -34,7 +34,7 @@ class DownloadError(MoclipError):
 
 
 class BrokenTransferError(Exception):
-    """The transfer broke off; `fetch` tries it again."""
+    """The transfer broke off; `fetch` tries again."""
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
@@ -49,8 +49,8 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
 def fetch(url: str, target: Path, ca_file: Path | None = None, insecure: bool = False, wait: float = 2.0) -> str:
     """Bring ``target`` to be the file at ``url``, and return its SHA-256.
 
-    A file that is there is not fetched again: it is held against its record, ``<target>.json``. An unfinished one is
-    ``<target>.part``; the server is asked for the rest of it, and for all of it where it has changed meanwhile.
+    A file that is there is not fetched again but compared with its record, ``<target>.json``. An unfinished one is
+    ``<target>.part``: the server is asked for the rest of it, or for all of it if it has changed meanwhile.
 
     Parameters
     ----------
@@ -65,20 +65,18 @@ def fetch(url: str, target: Path, ca_file: Path | None = None, insecure: bool = 
     """
     record_path = _beside(target, ".json")
     record = load_json(record_path) if record_path.is_file() else {}
-    if not target.is_file():
+    arrived = target if target.is_file() else _beside(target, ".part")
+    if arrived != target:
         opener = _opener(ca_file, insecure)
         for attempt in range(TRIES):
             try:
-                _transfer(opener, url, _beside(target, ".part"))
+                _transfer(opener, url, arrived)
                 break
             except BrokenTransferError as error:
                 if attempt == TRIES - 1:
-                    raise DownloadError(f"{url}: {error}; the same command goes on where it broke off") from error
+                    raise DownloadError(f"{url}: {error}; the same command resumes it") from error
                 log.warning("%s: %s; trying again", url, error)
                 time.sleep(wait * 2**attempt)
-        arrived = _beside(target, ".part")
-    else:
-        arrived = target
     sha = sha256_file(arrived)
     if record and record["sha256"] != sha:
         raise DownloadError(
@@ -121,18 +119,20 @@ def _transfer(opener: urllib.request.OpenerDirector, url: str, part: Path) -> No
     if have and known.get("version"):
         headers |= {"Range": f"bytes={have}-", "If-Range": known["version"]}
     with _open(opener, urllib.request.Request(url, headers=headers), part) as response:
-        resumed = response.status == 206 and _starts_at(response, have)
+        begins = str(response.headers.get("Content-Range", ""))
+        resumed = response.status == 206 and begins.startswith(f"bytes {have}-")
         length = response.headers.get("Content-Length")
         total = None if length is None else int(length) + (have if resumed else 0)
         if not resumed:
             have = 0
-            # a weak ETag cannot say whether bytes are the same, so that it is of no use for going on
+            # a weak ETag does not say whether bytes are the same: nothing could be resumed by it
             tag = response.headers.get("ETag", "")
             version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
-            part.unlink(missing_ok=True)  # before it is said whose beginning it is
+            part.unlink(missing_ok=True)  # before the record of another beginning is written
             save_json(about, {"url": url, "bytes": total, "version": version})
         with open(part, "ab") as file:
-            for chunk in track(_chunks(response), part.stem, total=_steps(total, have), unit="MB"):
+            steps = None if total is None else -(-(total - have) // CHUNK)
+            for chunk in track(_chunks(response), part.stem, total=steps, unit="MB"):
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
@@ -145,34 +145,26 @@ def _open(opener: urllib.request.OpenerDirector, request: urllib.request.Request
     try:
         return opener.open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # there is no rest: `part` is as long as the file, or longer than a new one
+        if error.code == 416:  # no rest: `part` is as long as the file, or longer than a new one
             part.unlink()
             raise BrokenTransferError("the server has no such rest of the file; from the start") from error
         if error.code >= 500:
             raise BrokenTransferError(f"the server answers {error.code} {error.reason}") from error
         raise DownloadError(
             f"{request.full_url}: the server answers {error.code} {error.reason}. The file may have moved: fetch it by "
-            "hand, put it into the folder under its own name, and give the same command again"
+            "hand, put it into the folder under its own name, and repeat this command"
         ) from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise DownloadError(
-                f"{request.full_url}: the server's certificate does not check ({error.reason.verify_message}), so that "
-                "nobody can tell who would answer. Some servers of data sets leave out an intermediate certificate: "
+                f"{request.full_url}: the server's certificate cannot be verified ({error.reason.verify_message}): "
+                "another server may be answering. Some servers of data sets leave out an intermediate certificate: "
                 "save it from your browser and pass it with --ca-file FILE.pem; or fetch the file with the browser and "
                 "put it into the folder; or, if you accept that it may be anyone's file, pass --insecure"
             ) from error
         raise BrokenTransferError(f"no answer ({error.reason})") from error
     except (OSError, http.client.HTTPException) as error:
         raise BrokenTransferError(f"no answer ({error})") from error
-
-
-def _starts_at(response: Any, place: int) -> bool:
-    return str(response.headers.get("Content-Range", "")).startswith(f"bytes {place}-")
-
-
-def _steps(total: int | None, have: int) -> int | None:
-    return None if total is None else -(-(total - have) // CHUNK)
 
 
 def _chunks(response: IO[bytes]) -> Iterator[bytes]:

@@ -1,5 +1,5 @@
 """MovingPhotos: a data set that is generated on the spot."""
 
-from moclip.datasets.moving_photos.dataset import MovingPhotos
+from moclip.datasets.moving_photos.dataset import Design, MovingPhotos
 
-__all__ = ["MovingPhotos"]
+__all__ = ["Design", "MovingPhotos"]

@@ -3,34 +3,32 @@
 Objects cut from the photos that scikit-image, scikit-learn and matplotlib bundle (``ATTRIBUTION.md``) move over
 textured backgrounds under a moving camera; clips are encoded as real MPEG-4 or H.264. It is synthetic.
 
-Design ``mixed``: a class is an (object, motion) pair; objects and motions recur, so that neither stream alone can pass
-the ceiling that follows from the class graph. Fusion's gain is there by construction.
-Design ``independent``: a class is an object and the motion is drawn whatever the class; the object is blurred, covered
-and cut small, so that appearance alone errs and a gain would have room, but none can come from the motion's kind.
+Design ``mixed``: a class is an (object, motion) pair. Objects and motions recur, and therefore neither stream alone can
+pass the ceiling that follows from the class graph. Fusion's gain is there by construction.
+Design ``independent``: a class is an object, and the motion is drawn independently of it. The object is blurred,
+covered and cropped: appearance alone errs and leaves room for a gain, but none can come from the kind of motion.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-from moclip.datasets.base import Clip, VideoDataset, fingerprint_files, hold_out_groups
+from moclip.datasets.base import Clip, VideoDataset, hold_out_groups
 from moclip.datasets.moving_photos.draws import Degradation, draw_spec
 from moclip.datasets.moving_photos.photos import OBJECTS, photos_hash
 from moclip.datasets.moving_photos.render import MOTIONS, ClipSpec, iterate
-from moclip.io.files import atomic_path, sha256_file
+from moclip.io import keys
+from moclip.io.artefacts import load_json, save_json
 from moclip.io.parallel import for_each_file
 from moclip.io.paths import data_dir
 from moclip.io.progress import track
 
-DRAWN_BY = ("draws.py", "photos.py", "render.py")  # the code that shapes clips: a change of it asks for new ones
 FPS, GOP = 25.0, 12
 MAX_FRAMES = 64  # in more, a moving camera would look past the edge of the background
 
-# Sixteen classes on ten objects and ten motions; whoever shares its object with no class shares its motion with one.
+# Sixteen classes of ten objects and ten motions. Each class shares its object or its motion with another class.
 MIXED: tuple[tuple[str, str], ...] = (
     ("Astronaut", "Approach"),
     ("Astronaut", "Right"),
@@ -90,88 +88,125 @@ def ceilings(graph: dict[str, tuple[str, tuple[str, ...]]]) -> dict[str, float]:
             for stream, seen in (("motion", motion), ("fusion", (thing, motion))):
                 shares[stream].setdefault(seen, []).append(share)
         shares["appearance"].setdefault(thing, []).append(Fraction(1, len(graph)))
-    return {stream: float(sum(max(rivals) for rivals in seen.values())) for stream, seen in shares.items()}
+    return {stream: float(sum(max(options) for options in seen.values())) for stream, seen in shares.items()}
 
 
-def draw_clip(design: str, class_name: str, group: str, clip: str, seed: int, degradation: Degradation) -> ClipSpec:
-    """What one clip shows. It depends on these arguments alone, so that a smaller data set holds the same clips."""
-    thing, motions = class_graph(design)[class_name]
-    return draw_spec(thing, motions, (design, class_name, group), clip, seed, degradation)
+@dataclass(frozen=True)
+class Design:
+    """What is generated.
+
+    Attributes
+    ----------
+    name : {"mixed", "independent"}
+    train_groups, test_groups : groups per class (test: 8 in ``mixed``, 12 in ``independent``); test groups come first.
+    clips_per_group : clips that share object crop, outline and background but not camera, start and speed.
+    classes : some of the design's classes, in the order of their labels; all by default.
+    seed : same seed, same clips; also of the validation cut.
+    frames : length of a clip, 2 to 64; 160 x 120 pixels, 25 per second, an I-frame every 12.
+    codec, quality : as ``moclip.video.encode`` takes them.
+    degradation : how hard the object is to recognise; by default the design's own.
+
+    Raises
+    ------
+    ValueError
+        An unknown design or class, or no room for clips.
+    """
+
+    name: str = "mixed"
+    train_groups: int = 10
+    test_groups: int | None = None
+    clips_per_group: int = 2
+    classes: Sequence[str] | None = None
+    seed: int = 0
+    frames: int = 48
+    codec: str = "mpeg4"
+    quality: int | None = None
+    degradation: Degradation | None = None
+
+    def __post_init__(self) -> None:
+        graph = class_graph(self.name)
+        if unknown := sorted(set(self.classes or ()) - set(graph)):
+            raise ValueError(f"no class {unknown[0]!r} in design {self.name!r}: it has {', '.join(graph)}")
+        groups = min(self.train_groups, self.test_groups or 0)
+        if groups < 0 or self.clips_per_group < 1 or not 2 <= self.frames <= MAX_FRAMES:
+            raise ValueError(f"groups must be at least 0, clips_per_group at least 1, frames 2 to {MAX_FRAMES}")
+
+    @property
+    def graph(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """`class_graph`, for the classes of this design alone."""
+        graph = class_graph(self.name)
+        return {name: graph[name] for name in (self.classes or graph)}
+
+    def key(self) -> dict[str, Any]:
+        """All that shapes a clip (`moclip.io.keys.key`). The numbers of groups and classes change no clip."""
+        shape = {name: getattr(self, name) for name in ("name", "seed", "frames", "codec", "quality")}
+        shape["degradation"] = asdict(self._degradation())
+        return keys.key("generated", shape, {"photos": photos_hash()})
+
+    def draw(self, class_name: str, group: str, clip: str) -> ClipSpec:
+        """What one clip shows. It depends on these names, seed and degradation: a smaller data set has the same clips.
+
+        Parameters
+        ----------
+        group, clip : ``g01``, ``c01``: the clip's group, and its name in there.
+        """
+        thing, motions = class_graph(self.name)[class_name]
+        return draw_spec(thing, motions, (self.name, class_name, group), clip, self.seed, self._degradation())
+
+    def _degradation(self) -> Degradation:
+        return self.degradation or DEGRADATIONS[self.name]
 
 
 def MovingPhotos(  # noqa: N802 - reads like the other data sets
-    design: str = "mixed",
+    design: Design | str = "mixed",
     root: Path | str | None = None,
-    *,
-    seed: int = 0,
-    train_groups: int = 10,
-    test_groups: int | None = None,
-    clips_per_group: int = 2,
-    classes: Sequence[str] | None = None,
-    frames: int = 48,
-    codec: str = "mpeg4",
-    quality: int | None = None,
     val_fraction: float = 0.0,
-    degradation: Degradation | None = None,
     workers: int | None = None,
+    generate: bool = True,
 ) -> VideoDataset:
     """The data set, its missing clips generated first.
 
     Parameters
     ----------
-    design : {"mixed", "independent"}
+    design : what to generate; a name stands for ``Design(name)``.
     root : folder of the clips, ``<root>/<Class>/<name>.mp4``, with all that shapes them in ``design.json``. By default
-        ``data/moving_photos/<design>-<hash of that>``, so that other parameters go to another folder.
-    seed : same seed, same clips; also of the validation cut.
-    train_groups, test_groups : groups a class (test: 8 in ``mixed``, 12 in ``independent``); test groups come first.
-    clips_per_group : clips that share object crop, outline and background but not camera, start and speed.
-    classes : some of the design's classes, in the order of their labels; all by default.
-    frames : length of a clip, 2 to 64; 160 x 120 pixels, 25 a second, an I-frame every 12.
-    codec, quality : as ``moclip.video.encode`` takes them.
+        ``data/moving_photos/<design>-<hash of that>``: other parameters go to another folder.
     val_fraction : share of the training groups that is held out for validation.
-    degradation : how hard the object is to recognise; by default the design's own.
-    workers : processes; all cores by default. They import the main script, which therefore keeps its own work under
+    workers : processes; all cores by default. They import the main script, which therefore keeps its work under
         ``if __name__ == "__main__":``.
+    generate : False lists the clips, whether they are there or not.
 
     Raises
     ------
     ValueError
-        An unknown design or class, no room for clips, or a ``root`` that holds clips of other parameters.
+        ``root`` holds clips of other parameters.
     """
-    graph = class_graph(design)
-    if unknown := sorted(set(classes or ()) - set(graph)):
-        raise ValueError(f"no class {unknown[0]!r} in design {design!r}: it has {', '.join(graph)}")
-    graph = {name: graph[name] for name in (classes or graph)}
-    test_groups = TEST_GROUPS[design] if test_groups is None else test_groups
-    if min(train_groups, test_groups) < 0 or clips_per_group < 1 or not 2 <= frames <= MAX_FRAMES:
-        raise ValueError(f"groups must be at least 0, clips_per_group at least 1, frames 2 to {MAX_FRAMES}")
-    degradation = DEGRADATIONS[design] if degradation is None else degradation
-    folder = _claim_folder(root, design, seed, frames, codec, quality, degradation)
-
+    design = Design(design) if isinstance(design, str) else design
+    graph, key = design.graph, design.key()
+    folder = Path(root) if root else data_dir() / "moving_photos" / f"{design.name}-{keys.digest(key)}"
     train: list[Clip] = []
     test: list[Clip] = []
+    test_groups = TEST_GROUPS[design.name] if design.test_groups is None else design.test_groups
     for label, name in enumerate(graph):
-        for number in range(1, test_groups + train_groups + 1):
-            for take in range(1, clips_per_group + 1):
+        for number in range(1, test_groups + design.train_groups + 1):
+            for take in range(1, design.clips_per_group + 1):
                 stem = f"v_{name}_g{number:02d}_c{take:02d}"
                 clip = Clip(folder / name / f"{stem}.mp4", label, name, f"g{number:02d}", stem)
                 (test if number <= test_groups else train).append(clip)
-
-    missing = [clip for clip in [*train, *test] if not clip.path.is_file()]
-    specs = [draw_clip(design, clip.class_name, clip.group, clip.name[-3:], seed, degradation) for clip in missing]
-    _generate(specs, [clip.path for clip in missing], frames, codec, quality, workers)
-    fitted, val = hold_out_groups(train, val_fraction, seed)
+    if generate:
+        _claim(folder / "design.json", key)
+        _generate(design, [clip for clip in [*train, *test] if not clip.path.is_file()], workers)
+    fitted, val = hold_out_groups(train, val_fraction, design.seed)
     return VideoDataset(
-        name=design,
-        description=f"MovingPhotos (synthetic), design {design}, seed {seed}",
+        name=design.name,
+        description=f"MovingPhotos (synthetic), design {design.name}, seed {design.seed}",
         classes=tuple(graph),
         train=fitted,
         val=val,
         test=test,
-        class_texts={name: _text(design, thing, motions) for name, (thing, motions) in graph.items()},
+        class_texts={name: _text(design.name, thing, motions) for name, (thing, motions) in graph.items()},
         horizontal_flip=False,
         ceilings=ceilings(graph),
-        fingerprint=fingerprint_files([*train, *test]),
     )
 
 
@@ -180,56 +215,29 @@ def _text(design: str, thing: str, motions: tuple[str, ...]) -> str:
     return f"{noun} {MOTION_TEXTS[motions[0]]}" if design == "mixed" else noun
 
 
-def _claim_folder(
-    root: Path | str | None,
-    design: str,
-    seed: int,
-    frames: int,
-    codec: str,
-    quality: int | None,
-    degradation: Degradation,
-) -> Path:
-    """The clips' folder, with ``design.json``; number of groups and classes are no part of it: they change no clip."""
-    shape = {"design": design, "seed": seed, "frames": frames, "codec": codec, "quality": quality}
-    shape |= {
-        "degradation": asdict(degradation),
-        "generator": [sha256_file(Path(__file__).with_name(name))[:16] for name in DRAWN_BY],
-        "photos": photos_hash(),
-    }
-    text = json.dumps(shape, indent=1, sort_keys=True) + "\n"
-    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-    folder = data_dir() / "moving_photos" / f"{design}-{digest}" if root is None else Path(root)
-    manifest = folder / "design.json"
-    if not manifest.exists():
-        with atomic_path(manifest) as temporary:
-            temporary.write_text(text)
-    elif manifest.read_text() != text:
+def _claim(path: Path, key: dict[str, Any]) -> None:
+    """Write ``design.json``; raise if the folder holds clips of another one."""
+    if not path.exists():
+        save_json(path, key)
+    elif changes := keys.differences(load_json(path), key):
         raise ValueError(
-            f"{manifest} belongs to clips of other parameters (found {manifest.read_text()}, wanted {text}); "
-            "choose another root, or none"
+            f"{path} belongs to clips of other parameters ({'; '.join(changes)}): choose another root or none, or "
+            "remove this folder"
         )
-    return folder
 
 
-def _generate(
-    specs: Sequence[ClipSpec],
-    paths: Sequence[Path],
-    frames: int,
-    codec: str,
-    quality: int | None,
-    workers: int | None,
-) -> None:
-    """Render and encode clips, several at a time; what is finished stays when the work is cut off."""
-    write = partial(_write_clip, frames=frames, codec=codec, quality=quality)
-    if workers == 1 or len(specs) <= 8:  # a process takes as long to start as 8 clips to make
-        for spec, path in zip(track(specs, "generating clips", unit="clip") if specs else (), paths, strict=True):
-            write(spec, path)
+def _generate(design: Design, clips: Sequence[Clip], workers: int | None) -> None:
+    """Render and encode clips, several at a time; what is finished stays if the work is cut off."""
+    jobs = [(design.draw(clip.class_name, clip.group, clip.name[-3:]), clip.path, design) for clip in clips]
+    if workers == 1 or len(jobs) <= 8:  # a process takes as long to start as 8 clips to make
+        for job in track(jobs, "generating clips", unit="clip"):
+            _write_clip(*job)
     else:
-        for_each_file(write, list(zip(specs, paths, strict=True)), "generating clips", workers)
+        for_each_file(_write_clip, jobs, "generating clips", workers)
 
 
-def _write_clip(spec: ClipSpec, path: Path, *, frames: int, codec: str, quality: int | None) -> None:
+def _write_clip(spec: ClipSpec, path: Path, design: Design) -> None:
     from moclip.video import encode  # av is loaded only where clips are made
 
-    times = range(-(frames // 2), frames - frames // 2)
-    encode(iterate(spec, times), path, fps=FPS, codec=codec, gop=GOP, quality=quality)
+    times = range(-(design.frames // 2), design.frames - design.frames // 2)
+    encode(iterate(spec, times), path, fps=FPS, codec=design.codec, gop=GOP, quality=design.quality)

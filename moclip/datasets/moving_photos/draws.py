@@ -6,17 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moclip.datasets.moving_photos import render
 from moclip.datasets.moving_photos.photos import OBJECTS, TEXTURES, photo
-from moclip.datasets.moving_photos.render import (
-    CAMERAS,
-    FIELD_HEIGHT,
-    FIELD_WIDTH,
-    HEIGHT,
-    WIDTH,
-    ClipSpec,
-    Patch,
-    Surface,
-)
+from moclip.datasets.moving_photos.render import ClipSpec, Patch, Surface
 
 
 @dataclass(frozen=True)
@@ -28,7 +20,7 @@ class Degradation:
     strength : 0 leaves the object as it is.
     blur : standard deviation, pixels.
     occlusion : share of the cut-out that patches cover.
-    crop : share of the crop's side that is cut away, so that less of the object is seen (same size in the frame).
+    crop : share of the crop's side that is cut away: less of the object is seen, at the same size in the frame.
     """
 
     strength: float = 1.0
@@ -38,16 +30,11 @@ class Degradation:
 
 
 def draw_spec(
-    thing: str,
-    motions: tuple[str, ...],
-    group: tuple[str, ...],
-    clip: str,
-    seed: int,
-    degradation: Degradation,
+    thing: str, motions: tuple[str, ...], group: tuple[str, ...], clip: str, seed: int, degradation: Degradation
 ) -> ClipSpec:
     """What one clip shows: the group's draws, which its clips share, and the clip's own.
 
-    Every number is drawn whether it is used or not: the degradation's strength does not change the others.
+    Every number is drawn even if it is not used: the strength of the degradation does not change the other draws.
 
     Parameters
     ----------
@@ -56,7 +43,7 @@ def draw_spec(
     clip : name of the clip in its group; with ``group`` it seeds the clip's own draws.
     """
     rng = _generator(seed, *group)
-    background = _draw_surface(rng, FIELD_WIDTH / FIELD_HEIGHT)
+    background = _draw_surface(rng, render.FIELD_WIDTH / render.FIELD_HEIGHT)
     crop = OBJECTS[thing][rng.integers(len(OBJECTS[thing]))]
     aspect, exponent = math.exp(rng.uniform(-0.3, 0.3)), float(rng.uniform(2, 8))
     side = crop.side * rng.uniform(0.9, 1.05)
@@ -75,15 +62,15 @@ def draw_spec(
         exponent=exponent,
         blur=blur,
         patches=tuple(patches) if covered else (),
-        x=WIDTH / 2 + float(rng.uniform(-12, 12)),
-        y=HEIGHT / 2 + float(rng.uniform(-8, 8)),
+        x=render.WIDTH / 2 + float(rng.uniform(-12, 12)),
+        y=render.HEIGHT / 2 + float(rng.uniform(-8, 8)),
         size=float(rng.uniform(54, 68)),
         angle=float(rng.uniform(-0.2, 0.2)),
         motion=motions[rng.integers(len(motions))],
         speed=float(rng.uniform(1.5, 2.2)),
         period=float(rng.uniform(10, 18)),
         phase=float(rng.uniform(0, 2 * math.pi)),
-        camera=CAMERAS[rng.integers(len(CAMERAS))],
+        camera=render.CAMERAS[rng.integers(len(render.CAMERAS))],
         camera_speed=float(rng.uniform(0.4, 0.8)),
         camera_angle=float(rng.uniform(-math.pi, math.pi)),
         camera_period=float(rng.uniform(14, 24)),
@@ -123,7 +110,7 @@ def _draw_patch(rng: np.random.Generator, share: float) -> Patch:
 def _box_inside(name: str, x: float, y: float, side: float, aspect: float) -> tuple[float, float, float, float]:
     """Rectangle of ``side``'s area and the given aspect about (x, y), pushed (and, if need be, shrunk) into the photo.
 
-    The aspect is kept: it is drawn whatever the object, and must not come to tell it.
+    The aspect is kept: it is drawn independently of the object and must not reveal it.
     """
     image = photo(name)
     width, height = side * math.sqrt(aspect), side / math.sqrt(aspect)

@@ -44,7 +44,7 @@ class Crop:
     side: float
 
 
-# object -> its crops; several photos an object where the wheels have them
+# object -> its crops, from several photos where the wheels have them
 OBJECTS: dict[str, tuple[Crop, ...]] = {
     "Astronaut": (Crop("astronaut", 225, 135, 230), Crop("astronaut", 195, 200, 310), Crop("astronaut", 222, 115, 170)),
     "Cat": (Crop("chelsea", 205, 150, 290), Crop("chelsea", 230, 145, 230), Crop("chelsea", 180, 130, 230)),

@@ -1,7 +1,7 @@
 """Render one clip of MovingPhotos: a photo cut-out moves over a texture, and the camera moves both.
 
-Every movement is centred on the middle frame: there the object stands at its drawn place, size and angle and the
-camera is at rest, so that the one frame which an appearance encoder sees says nothing about the motion.
+Every movement is centred on the middle frame. There the object has its drawn position, size and angle, and the camera
+is at rest: the one frame that an appearance encoder sees says nothing about the motion.
 
 Coordinates are pixels of the frame, +x right, +y down; angles are radians, clockwise as seen; time is counted in
 frames from the middle frame.
@@ -18,28 +18,15 @@ from moclip.datasets.moving_photos.photos import photo
 
 WIDTH, HEIGHT = 160, 120
 FIELD_WIDTH, FIELD_HEIGHT = 240, 190  # background: what the camera can see at its farthest, and a little more
-OVERSAMPLE = 1.5  # the cut-out is kept this much finer than it stands in the middle frame: `approach` enlarges it
-ZOOM_LEVER = (
-    80.0  # pixels: v px a frame mean v / 80 in log scale, so that an object stays within half and twice its size
-)
-TURN_LEVER = 40.0  # pixels: v px a frame mean v / 40 radians
+OVERSAMPLE = 1.5  # the cut-out is this much finer than in the middle frame: `Approach` enlarges it
+ZOOM_LEVER = 80.0  # pixels: v pixels per frame mean v / 80 in log scale; objects keep between half and twice their size
+TURN_LEVER = 40.0  # pixels: v pixels per frame mean v / 40 radians per frame
 CAMERA_TURN_LEVER = 60.0
 SOFT_EDGE = 2.0  # pixels over which the mask fades
 
-MOTIONS = (
-    "Left",
-    "Right",
-    "Up",
-    "Down",
-    "Approach",
-    "Recede",
-    "Clockwise",
-    "CounterClockwise",
-    "Shake",
-    "Bounce",
-)
-CAMERAS = ("pan", "zoom", "rotate", "shake", "still")
 DIRECTIONS = {"Left": (-1, 0), "Right": (1, 0), "Up": (0, -1), "Down": (0, 1)}
+MOTIONS = (*DIRECTIONS, "Approach", "Recede", "Clockwise", "CounterClockwise", "Shake", "Bounce")
+CAMERAS = ("pan", "zoom", "rotate", "shake", "still")
 
 
 @dataclass(frozen=True)
@@ -80,9 +67,9 @@ class ClipSpec:
     blur : standard deviation of a Gaussian over the cut-out, pixels of the middle frame.
     patches : what hides parts of the cut-out.
     x, y, size, angle : the object in the middle frame; size is the root of width times height.
-    motion : one of ``MOTIONS``; speed in pixels a frame (of a lever arm, for sizes and angles).
+    motion : one of ``MOTIONS``; speed in pixels per frame (of a lever arm, for sizes and angles).
     period, phase : of ``Shake`` and ``Bounce``, frames and radians.
-    camera : one of ``CAMERAS``; camera_speed in pixels a frame, camera_angle the direction of pan and shake (its sign
+    camera : one of ``CAMERAS``; camera_speed in pixels per frame, camera_angle the direction of pan and shake (its sign
         of sine also that of zoom and rotation), camera_period in frames.
     """
 
@@ -174,8 +161,8 @@ def iterate(spec: ClipSpec, times: range) -> Iterator[np.ndarray]:
 
 
 def _sway(speed: float, period: float, phase: float, time: float) -> float:
-    """A swing of the given mean speed, zero at time 0 whatever the phase, so that the middle frame does not move."""
-    amplitude = speed * period / 4  # a swing covers four amplitudes a period
+    """A swing of the given mean speed, zero at time 0 for every phase: the middle frame does not move."""
+    amplitude = speed * period / 4  # a swing covers four amplitudes per period
     turn = 2 * math.pi / period
     return amplitude * (math.sin(turn * time + phase) - math.sin(phase))
 

@@ -9,19 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moclip.datasets import load_dataset
+from moclip.datasets import VideoDataset, load_dataset
 from moclip.datasets.moving_photos import dataset as mp
 from moclip.datasets.moving_photos.photos import OBJECTS, PHOTOS, TEXTURES, photo, photo_path
 from moclip.datasets.moving_photos.render import CAMERAS, HEIGHT, MOTIONS, WIDTH, ClipSpec, iterate, seen_pose
 from moclip.video import probe, read_motion
 
-TINY = {"train_groups": 1, "test_groups": 1, "frames": 6, "workers": 1}
+TINY = {"train_groups": 1, "test_groups": 1, "frames": 6}
 FOUR = ("CatLeft", "CatRecede", "MotorcycleLeft", "MotorcycleShake")
 
 
 def draw(class_name: str, group: int = 1, take: int = 1, design: str = "mixed", seed: int = 0) -> ClipSpec:
-    degradation = mp.DEGRADATIONS[design]
-    return mp.draw_clip(design, class_name, f"g{group:02d}", f"c{take:02d}", seed, degradation)
+    return mp.Design(design, seed=seed).draw(class_name, f"g{group:02d}", f"c{take:02d}")
+
+
+def make(root: Path | None, val_fraction: float = 0.0, workers: int = 1, **fields: object) -> VideoDataset:
+    return load_dataset(
+        "moving_photos", design=mp.Design(**fields), root=root, val_fraction=val_fraction, workers=workers
+    )
 
 
 def middle_frame(spec: ClipSpec) -> np.ndarray:
@@ -82,8 +87,10 @@ def test_a_group_shares_what_it_should_and_no_more() -> None:
 
 
 def test_strength_changes_nothing_but_the_degradation() -> None:
-    hard = mp.draw_clip("independent", "Cat", "g01", "c01", 0, mp.Degradation(strength=1.0))
-    easy = mp.draw_clip("independent", "Cat", "g01", "c01", 0, mp.Degradation(strength=0.0))
+    hard, easy = (
+        mp.Design("independent", degradation=mp.Degradation(strength)).draw("Cat", "g01", "c01")
+        for strength in (1.0, 0.0)
+    )
     assert hard.blur > 0 and len(hard.patches) == 3 and not easy.blur and not easy.patches
     assert replace(hard, blur=0.0, patches=(), box=easy.box) == easy
     assert hard.box[2] - hard.box[0] < easy.box[2] - easy.box[0]
@@ -101,7 +108,7 @@ def test_middle_frame_is_the_same_picture_whatever_moves(monkeypatch: pytest.Mon
     written: list[list[np.ndarray]] = []
     monkeypatch.setattr("moclip.video.encode", lambda frames, *_, **__: written.append(list(frames)))
     for count in (6, 7):
-        mp._write_clip(spec, Path("x.mp4"), frames=count, codec="mpeg4", quality=None)
+        mp._write_clip(spec, Path("x.mp4"), mp.Design(frames=count))
         assert len(written[-1]) == count and np.array_equal(written[-1][count // 2], picture)
         assert not np.array_equal(written[-1][0], picture)
 
@@ -181,7 +188,7 @@ def test_vectors_of_the_stream_show_the_motion(tmp_path: Path) -> None:
     for motion, axis, sign in (("Left", 0, -1), ("Right", 0, 1), ("Up", 1, -1), ("Down", 1, 1)):
         path = tmp_path / f"{motion}.mp4"
         spec = replace(draw("FlowerClockwise"), motion=motion, camera="still", speed=2.0)
-        mp._write_clip(spec, path, frames=12, codec="mpeg4", quality=None)
+        mp._write_clip(spec, path, mp.Design(frames=12))
         vectors = read_motion(path)
         pixels = vectors.grid[vectors.has_motion][:, 2:6, 3:7] / vectors.scale  # (P-frames, 4, 4, 2) about the centre
         assert np.median(pixels[..., axis]) == pytest.approx(2.0 * sign, abs=0.5), motion
@@ -192,21 +199,19 @@ def test_vectors_of_the_stream_show_the_motion(tmp_path: Path) -> None:
 
 
 def test_same_seed_same_clips_wherever_and_however_many(tmp_path: Path) -> None:
-    one = mp.MovingPhotos(root=tmp_path / "a", classes=FOUR[:2], **TINY)
-    two = mp.MovingPhotos(root=tmp_path / "b", classes=FOUR[:2], **TINY)
-    other = mp.MovingPhotos(root=tmp_path / "c", classes=FOUR[:2], seed=1, **TINY)
+    one = make(tmp_path / "a", classes=FOUR[:2], **TINY)
+    two = make(tmp_path / "b", classes=FOUR[:2], **TINY)
+    other = make(tmp_path / "c", classes=FOUR[:2], seed=1, **TINY)
     assert one.fingerprint == two.fingerprint != other.fingerprint
-    fewer = mp.MovingPhotos(root=tmp_path / "d", classes=FOUR[1:2], **TINY)
+    fewer = make(tmp_path / "d", classes=FOUR[1:2], **TINY)
     by_name = {clip.name: clip.path.read_bytes() for clip in one.clips}
     assert all(by_name[clip.name] == clip.path.read_bytes() for clip in fewer.clips)
     assert {clip.label for clip in fewer.clips} == {0}
 
 
 def test_splits_description_and_stream(tmp_path: Path) -> None:
-    data = load_dataset(
-        "moving_photos", root=tmp_path, classes=FOUR[:2], train_groups=3, test_groups=2, val_fraction=0.34, frames=13,
-        clips_per_group=1, workers=1,
-    )  # fmt: skip
+    sizes = {"train_groups": 3, "test_groups": 2, "clips_per_group": 1, "frames": 13}
+    data = make(tmp_path, val_fraction=0.34, classes=FOUR[:2], **sizes)
     assert [len(split) for split in (data.train, data.val, data.test)] == [4, 2, 4]
     assert {clip.group for clip in data.test} == {"g01", "g02"}
     assert {clip.group for clip in [*data.train, *data.val]} == {"g03", "g04", "g05"}
@@ -218,36 +223,36 @@ def test_splits_description_and_stream(tmp_path: Path) -> None:
 
 
 def test_what_is_there_is_kept_and_what_is_missing_made(tmp_path: Path) -> None:
-    data = mp.MovingPhotos(root=tmp_path, classes=FOUR[:1], **TINY)
+    data = make(tmp_path, classes=FOUR[:1], **TINY)
     kept, lost = data.train[0].path, data.test[0].path
     content, stamp = lost.read_bytes(), kept.stat().st_mtime_ns
     lost.unlink()
-    again = mp.MovingPhotos(root=tmp_path, classes=FOUR[:1], **TINY)
+    again = make(tmp_path, classes=FOUR[:1], **TINY)
     assert lost.read_bytes() == content and kept.stat().st_mtime_ns == stamp
     assert again.fingerprint == data.fingerprint
-    with pytest.raises(ValueError, match="other parameters"):
-        mp.MovingPhotos(root=tmp_path, classes=FOUR[:1], seed=1, **TINY)
+    with pytest.raises(ValueError, match=r"other parameters \(seed 0 -> 1\)"):
+        make(tmp_path, classes=FOUR[:1], seed=1, **TINY)
 
 
 def test_default_folder_follows_the_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOCLIP_HOME", str(tmp_path))
     nothing = {"train_groups": 0, "test_groups": 0}
     for options in ({}, {"codec": "libx264"}, {"seed": 1}, {"frames": 24}, {"degradation": mp.Degradation(0.5)}):
-        mp.MovingPhotos("independent", **nothing, **options)
+        make(None, name="independent", **nothing, **options)
     folders = sorted((tmp_path / "data" / "moving_photos").iterdir())
     assert len(folders) == 5 and all(folder.name.startswith("independent-") for folder in folders)
-    mp.MovingPhotos("independent", **(nothing | {"classes": ["Cat"]}))  # fewer classes: the same folder
+    make(None, name="independent", **(nothing | {"classes": ["Cat"]}))  # fewer classes: the same folder
     assert len(list((tmp_path / "data" / "moving_photos").iterdir())) == 5
-    with pytest.MonkeyPatch.context() as patch:  # other drawing code: another folder
-        patch.setattr(mp, "DRAWN_BY", mp.DRAWN_BY[1:])
-        mp.MovingPhotos("independent", **nothing)
+    with pytest.MonkeyPatch.context() as patch:  # other photos: another folder
+        patch.setattr(mp, "photos_hash", lambda: "of another wheel")
+        make(None, name="independent", **nothing)
     assert len(list((tmp_path / "data" / "moving_photos").iterdir())) == 6
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"design": "other"}, "not one of mixed, independent"),
+        ({"name": "other"}, "not one of mixed, independent"),
         ({"classes": ["DogLeft"]}, "no class 'DogLeft'"),
         ({"frames": 1}, "frames 2 to 64"),
         ({"frames": 65}, "frames 2 to 64"),
@@ -256,12 +261,12 @@ def test_default_folder_follows_the_parameters(tmp_path: Path, monkeypatch: pyte
 )
 def test_refusals(tmp_path: Path, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        mp.MovingPhotos(**({"root": tmp_path} | options))
+        make(tmp_path, **options)
     assert not os.listdir(tmp_path)
 
 
 def test_processes_make_the_same_clips(tmp_path: Path) -> None:
     few = {"classes": FOUR[:3], "train_groups": 2, "test_groups": 1, "frames": 3}
-    one = mp.MovingPhotos(root=tmp_path / "one", workers=1, **few)
-    two = mp.MovingPhotos(root=tmp_path / "two", workers=2, **few)  # 18 clips: three processes' worth
+    one = make(tmp_path / "one", workers=1, **few)
+    two = make(tmp_path / "two", workers=2, **few)  # 18 clips: three processes' worth
     assert one.fingerprint == two.fingerprint

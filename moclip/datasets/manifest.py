@@ -1,0 +1,133 @@
+"""The manifest of a data set: what `moclip.datasets.prepare.prepare` found, and whether it still holds.
+
+``<folder>/<name>.json`` has one entry per clip: its path under the data set's root, class, group, split, the SHA-256 of
+that file, and the SHA-256 of the file that is read (another one where clips are re-encoded). No absolute path is in it.
+``<name>.stat`` beside it remembers what each file looked like when it was hashed. It only saves time: it is part of no
+key, and may be removed.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from moclip.datasets.base import VideoDataset, few
+from moclip.io import keys
+from moclip.io.artefacts import ArtefactError, load_json, save_json
+from moclip.io.fingerprints import sha256_of
+
+
+class KnownHashes:
+    """SHA-256 of files, each read again only where its size, times or inode differ from the remembered ones.
+
+    Parameters
+    ----------
+    path : where to remember them.
+    rehash : read every file.
+    """
+
+    def __init__(self, path: Path, rehash: bool = False) -> None:
+        self.path = path
+        self.remembered: dict[str, list[Any]] = {}  # path -> size, mtime_ns, ctime_ns, inode, SHA-256
+        self.current: dict[str, list[Any]] = {}
+        if not rehash:
+            with suppress(OSError, ArtefactError):
+                self.remembered = load_json(path)
+
+    def of(self, paths: Sequence[Path], workers: int | None) -> tuple[dict[Path, str], list[tuple[Path, str]]]:
+        """Hashes by path, and (path, reason) of the files that cannot be read."""
+        states: dict[Path, list[Any]] = {}
+        failures = []
+        for path in dict.fromkeys(paths):
+            try:
+                stat = path.stat()
+                states[path] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+            except OSError as error:
+                failures.append((path, f"{type(error).__name__}: {error.strerror}"))
+        same = {path: known[-1] for path, state in states.items()
+                if (known := self.remembered.get(str(path))) and known[:-1] == state}  # fmt: skip
+        new, failed = sha256_of([path for path in states if path not in same], workers)
+        self.current |= {str(path): [*states[path], sha256] for path, sha256 in (same | new).items()}
+        return same | new, failures + failed
+
+    def hashed(
+        self, dataset: VideoDataset, reasons: dict[str, str], workers: int | None
+    ) -> tuple[VideoDataset, dict[str, str]]:
+        """The data set with its clips' hashes, and ``reasons`` (by name) with those of the clips that cannot be read.
+
+        Clips that are in ``reasons`` already are not read.
+        """
+        found, failures = self.of([clip.path for clip in dataset.clips if clip.name not in reasons], workers)
+        unread = dict(failures)
+        reasons = {clip.name: unread[clip.path] for clip in dataset.clips if clip.path in unread} | reasons
+        return dataset.with_clips(lambda clip: replace(clip, sha256=found.get(clip.path, ""))), reasons
+
+    def save(self) -> None:
+        """Remember the files that were asked for, and forget all others."""
+        if self.current != self.remembered:
+            with suppress(OSError):  # a folder that cannot be written: the next look reads these files again
+                save_json(self.path, self.current)
+
+
+def write(
+    path: Path, shipped: VideoDataset, ready: VideoDataset, left_out: Mapping[str, str], key: dict[str, Any], root: Path
+) -> None:
+    """Write the manifest of a data set.
+
+    Parameters
+    ----------
+    shipped : the listed clips, with the hashes of their files.
+    ready : the clips to read: the same without those of ``left_out``.
+    left_out : name of a clip -> the reason.
+    key : of what was made (`moclip.io.keys`).
+    root : the folder to which paths are relative.
+    """
+    sha256 = {clip.name: clip.sha256 for clip in ready.clips}
+    entries = [
+        {**entry, "source_sha256": clip.sha256, "sha256": sha256.get(clip.name, "")}
+        for entry, clip in zip(_entries(shipped, root), shipped.clips, strict=True)
+    ]
+    facts = ("name", "description", "classes", "class_texts", "horizontal_flip", "ceilings", "fingerprint")
+    save_json(
+        path,
+        {name: getattr(ready, name) for name in facts}
+        | {
+            "counts": {split: len(clips) for split, clips in ready.splits.items()},
+            "key": key,
+            "clips": [entry for entry in entries if entry["name"] in sha256],
+            "left_out": [
+                {**entry, "reason": left_out[entry["name"]]} for entry in entries if entry["name"] in left_out
+            ],
+        },
+    )
+
+
+def differences(manifest: Mapping[str, Any], listed: VideoDataset, key: dict[str, Any], root: Path) -> list[str]:
+    """What changed since a manifest was written, in words, as far as lists, settings and code tell."""
+    identity = ("path", "name", "class_name", "group", "split")
+    old, new = (
+        {tuple(entry[name] for name in identity) for entry in entries}
+        for entries in ([*manifest["clips"], *manifest["left_out"]], _entries(listed, root))
+    )
+    words = keys.differences(manifest["key"], key)
+    if manifest["classes"] != list(listed.classes):
+        words.append("the classes or their order changed")
+    words += counted("clips are new", {path for path, *_ in new} - {path for path, *_ in old})
+    words += counted("clips are gone", {path for path, *_ in old} - {path for path, *_ in new})
+    return words or counted("clips have another class, group or split", {path for path, *_ in new - old})
+
+
+def counted(what: str, paths: Collection[str]) -> list[str]:
+    """``3 clips are new (a, b, c)``; nothing for none."""
+    return [f"{len(paths)} {what} ({few(paths)})"] if paths else []
+
+
+def _entries(dataset: VideoDataset, root: Path) -> list[dict[str, str]]:
+    """One entry per clip, in the order of ``dataset.clips``."""
+    return [
+        {"name": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split,
+         "path": clip.path.relative_to(root).as_posix()}
+        for split, clips in dataset.splits.items()
+        for clip in clips
+    ]  # fmt: skip
