@@ -20,7 +20,7 @@ NOTEBOOKS = sorted(notebooks_dir().glob("[0-9][0-9]*.ipynb"))
 SYSTEMS = {"zero_shot", "mv_only", "fusion", "appearance_head", "motion_head", "fusion_permuted"}
 DESIGNS = {"mixed", "independent"}
 THREE = ("zero_shot", "mv_only", "fusion")
-KINDS = ("mended", "broken")
+KINDS = ("corrected", "degraded")
 FROM_ARTEFACTS = ("04_per_class", "05_qualitative", "06_efficiency")  # no model is loaded
 
 
@@ -144,7 +144,7 @@ def test_every_figure_has_alt_text(run, name):
 
 
 def test_the_paper_s_exhibits_are_all_there(run):
-    tables = ["table1", "table2", "timings", "figure3_clips", "mended_and_broken"]
+    tables = ["table1", "table2", "timings", "figure3_clips", "corrected_and_degraded"]
     figures = ["figure1"]
     for design in DESIGNS:
         tables.append(f"per_class-{design}")
@@ -215,7 +215,7 @@ def test_tables_of_classes_are_those_of_the_predictions(run, design):
         )
     right = rows.pivot(index="video", columns="system", values="right")
     alone = right[["zero_shot", "mv_only"]].any(axis=1)
-    counted = pd.read_csv(run / "tables" / "mended_and_broken.csv").set_index(["dataset", "single streams right"])
+    counted = pd.read_csv(run / "tables" / "corrected_and_degraded.csv").set_index(["dataset", "single streams right"])
     own = counted.loc[design]
     assert own["clips"].sum() == len(right)
     assert own.loc["neither", "fusion right"] == (right["fusion"] & ~alone).sum()
@@ -223,9 +223,9 @@ def test_tables_of_classes_are_those_of_the_predictions(run, design):
     assert own["fusion right, control wrong"].sum() == (right["fusion"] & ~right["appearance_head"]).sum()
     assert own["fusion wrong"].drop("neither").sum() == (~right["fusion"] & alone).sum()
     chosen = pd.read_csv(run / "tables" / "figure3_clips.csv").set_index(["dataset", "kind"]).loc[design]
-    assert chosen.loc["mended", "clips of the kind"] == own.loc["neither", "fusion right"]
-    assert chosen.loc["broken", "clips of the kind"] == own["fusion wrong"].drop("neither").sum()
-    for kind, wanted in {"mended": right["fusion"] & ~alone, "broken": ~right["fusion"] & alone}.items():
+    assert chosen.loc["corrected", "clips of the kind"] == own.loc["neither", "fusion right"]
+    assert chosen.loc["degraded", "clips of the kind"] == own["fusion wrong"].drop("neither").sum()
+    for kind, wanted in {"corrected": right["fusion"] & ~alone, "degraded": ~right["fusion"] & alone}.items():
         if wanted.any():
             assert wanted[chosen.loc[kind, "video"]], "the clip that is shown is of its kind"
 

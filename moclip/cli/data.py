@@ -145,14 +145,14 @@ def stats(
     from moclip.datasets.facts import facts_of
     from moclip.inputs.transforms import InputScale
     from moclip.io.artefacts import save_csv
-    from moclip.report.figures import plots
+    from moclip.report.figures.style import save_figure, use_style
     from moclip.studies.shortcuts import data_stats
     from moclip.studies.shortcuts import figures as data_plots
 
     config = _config(profile, param, workers)
     scale = InputScale(config.motion.units, config.motion.bound)
     units = {"pixels": "pixels", "equivalent": "pixels of a video 340 wide at 25 frames/s"}[config.motion.units]
-    plots.use_style()
+    use_style()
     for dataset, _, folder in _chosen(config, prepared, to):
         facts, problems = facts_of([clip for clip in dataset.clips if clip.path.is_file()], config.data.workers)
         if not facts:
@@ -168,7 +168,7 @@ def stats(
         lost = f"; {len(problems)} clips cannot be read" if problems else ""
         title = f"{dataset.description}\n{len(clips)} clips{lost}; vectors in {units}"
         figure = data_plots.page(clips, classes, longer, scale.bound, title)
-        plots.save_figure(folder, "stats", figure, data_plots.describe(clips, classes, scale.bound))
+        save_figure(folder, "stats", figure, data_plots.describe(clips, classes, scale.bound))
         typer.echo(f"{dataset.name}: {folder / 'stats.png'} and .pdf, numbers in stats-*.csv{lost}")
 
 

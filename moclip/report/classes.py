@@ -1,4 +1,4 @@
-"""Class by class: accuracies, confusions, and what fusion mends and breaks (the paper's Figure 2).
+"""Class by class: accuracies, confusions, and the clips that fusion corrects or degrades (the paper's Figure 2).
 
 Counts of clips take the first seed of a system; accuracies take the mean over seeds.
 """
@@ -13,10 +13,7 @@ from scipy.stats import norm
 from sklearn.metrics import confusion_matrix
 
 from moclip.report.statistics import first_seed, per_clip, rows_of
-
-SINGLE = ("zero_shot", "mv_only")  # the streams that fusion joins
-FUSION = "fusion"
-CONTROL = "appearance_head"  # what is trained as fusion is, without motion: what it mends too, motion did not mend
+from moclip.report.systems import CONTROL, FUSION, MAIN_SYSTEMS, SINGLE_STREAMS, SYSTEMS
 
 
 def per_class(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], confidence: float) -> pd.DataFrame:
@@ -25,24 +22,24 @@ def per_class(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], c
     Parameters
     ----------
     predictions : `moclip.io.artefacts.load_predictions`.
-    systems : `SINGLE`, `FUSION` and `CONTROL`, and whatever else is wanted beside them.
+    systems : at least `MAIN_SYSTEMS` and `CONTROL`.
 
     Returns
     -------
     DataFrame
         class_name, n_test, groups, adds and over_control (shares: fusion minus the better single stream, and minus
-        `CONTROL`), and a system's accuracy with ``_low`` and ``_high``: Wilson's interval with a class's groups as the
-        observations. That is as if clips of a group were copies of each other, so that the intervals are rather too
-        wide. A class has too few groups to resample them: where all are right, a bootstrap would claim certainty.
+        `CONTROL`), and for each system its accuracy and ``_low`` and ``_high``: Wilson's interval with the groups of
+        the class as the observations. This treats the clips of a group as copies of each other, so the intervals tend
+        to be too wide. A bootstrap would claim certainty for a class of few groups that are all right.
     """
     columns: dict[str, pd.Series] = {}
     for system in systems:
         clips = per_clip(predictions, dataset, system).groupby("class_name")
-        groups = clips.apply(lambda own: own.index.get_level_values("group").nunique())
+        groups = clips.apply(lambda right: right.index.get_level_values("group").nunique())
         columns |= {"n_test": clips.size(), "groups": groups, system: clips.mean()}
         columns[f"{system}_low"], columns[f"{system}_high"] = _wilson(columns[system], groups, confidence)
     table = pd.DataFrame(columns)
-    table.insert(2, "adds", table[FUSION] - table[list(SINGLE)].max(axis=1))
+    table.insert(2, "adds", table[FUSION] - table[list(SINGLE_STREAMS)].max(axis=1))
     table.insert(3, "over_control", table[FUSION] - table[CONTROL])
     return table.reset_index().sort_values(["adds", "class_name"], ascending=[False, True], ignore_index=True).round(4)
 
@@ -56,8 +53,8 @@ def _wilson(share: pd.Series, n: pd.Series, confidence: float) -> tuple[pd.Serie
 
 
 def outcomes(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """A row a test clip: video, class_name, and whether each system and the control are right (first seeds)."""
-    right = {name: first_seed(predictions, dataset, name).set_index("video") for name in (*SINGLE, FUSION, CONTROL)}
+    """One row per test clip: video, class_name, and whether each system and the control are right (first seeds)."""
+    right = {name: first_seed(predictions, dataset, name).set_index("video") for name in (*MAIN_SYSTEMS, CONTROL)}
     table = pd.DataFrame({name: rows["correct"] for name, rows in right.items()})
     if table.isna().any(axis=None):
         raise ValueError(f"{', '.join(right)} were not tested on the same clips of {dataset}")
@@ -65,42 +62,37 @@ def outcomes(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return table.reset_index()
 
 
-def mended(outcomes: pd.DataFrame) -> pd.Series:
-    """Clips that fusion has right and both single streams have wrong."""
-    return outcomes[FUSION] & ~outcomes[list(SINGLE)].any(axis=1)
+def corrected(outcomes: pd.DataFrame) -> pd.Series:
+    """Whether a clip is corrected: fusion is right and both single streams are wrong."""
+    return outcomes[FUSION] & ~outcomes[list(SINGLE_STREAMS)].any(axis=1)
 
 
-def broken(outcomes: pd.DataFrame) -> pd.Series:
-    """Clips that fusion has wrong and a single stream has right."""
-    return ~outcomes[FUSION] & outcomes[list(SINGLE)].any(axis=1)
+def degraded(outcomes: pd.DataFrame) -> pd.Series:
+    """Whether a clip is degraded: fusion is wrong and a single stream is right."""
+    return ~outcomes[FUSION] & outcomes[list(SINGLE_STREAMS)].any(axis=1)
 
 
 def changes(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """How often fusion and the control are right, by which single stream is.
+    """How often fusion and the control are right, by which single stream is right.
 
     Returns
     -------
     DataFrame
         single streams right, clips, fusion right, fusion wrong, control right, and fusion right where the control is
-        wrong. Fusion's mended clips are those right where neither is, its broken ones those wrong where some are.
+        wrong. Corrected clips are those of "neither" with fusion right, degraded clips the other rows' "fusion wrong".
     """
-    kinds = {(False, False): "neither", (True, False): "zero-shot", (False, True): "MV-only", (True, True): "both"}
-    alone = [kinds[pair] for pair in zip(*(outcomes[stream] for stream in SINGLE), strict=True)]
-    counted = pd.DataFrame(
-        {
-            "clips": 1,
-            "fusion right": outcomes[FUSION],
-            "fusion wrong": ~outcomes[FUSION],
-            "control right": outcomes[CONTROL],
-            "fusion right, control wrong": outcomes[FUSION] & ~outcomes[CONTROL],
-        }
-    ).astype(int)
-    table = counted.groupby(alone).sum().reindex(list(kinds.values())[::-1], fill_value=0)
+    zero_shot, mv_only = (SYSTEMS[stream].label for stream in SINGLE_STREAMS)
+    kinds = {(True, True): "both", (False, True): mv_only, (True, False): zero_shot, (False, False): "neither"}
+    alone = [kinds[pair] for pair in zip(*(outcomes[stream] for stream in SINGLE_STREAMS), strict=True)]
+    fusion, control = outcomes[FUSION], outcomes[CONTROL]
+    counted = pd.DataFrame({"clips": 1, "fusion right": fusion, "fusion wrong": ~fusion, "control right": control})
+    counted["fusion right, control wrong"] = fusion & ~control
+    table = counted.groupby(alone).sum().reindex(list(kinds.values()), fill_value=0)
     return table.rename_axis("single streams right").reset_index()
 
 
 def confusions(predictions: pd.DataFrame, dataset: str, classes: Sequence[str], system: str) -> np.ndarray:
-    """Share of the clips of a class (rows) that a system takes for each class (columns): (C, C), rows sum to 1.
+    """Confusion matrix of a system as shares: (C, C), rows are true classes and sum to 1, columns are answers.
 
     All seeds count alike. A class without test clips has a row of NaN.
     """
@@ -111,7 +103,7 @@ def confusions(predictions: pd.DataFrame, dataset: str, classes: Sequence[str], 
 
 
 def clustered(shares: np.ndarray) -> list[int]:
-    """An order of classes in which those that are taken for each other stand side by side.
+    """An order of the classes in which those that are confused with each other are neighbours.
 
     Average linkage on 1 - (mean of both directions of confusion), leaves in the order of Bar-Joseph et al. 2001.
     """
@@ -124,23 +116,41 @@ def clustered(shares: np.ndarray) -> list[int]:
     return leaves_list(optimal_leaf_ordering(linkage(condensed, "average"), condensed)).tolist()  # type: ignore[no-any-return]
 
 
+def most_confused(predictions: pd.DataFrame, system: str, pairs: int = 10) -> pd.DataFrame:
+    """The pairs of classes that a system confuses most often, most frequent first; all seeds count.
+
+    Returns
+    -------
+    DataFrame
+        dataset, class_name, taken_for, clips (of the class that were taken for the other), of (clips of the class).
+    """
+    rows = predictions[predictions["system"] == system]
+    sizes = rows.groupby(["dataset", "class_name"]).size().rename("of")
+    counts = _wrong(rows, ["dataset"]).rename("clips").reset_index()
+    table = counts.merge(sizes, on=["dataset", "class_name"])
+    return table.sort_values("clips", ascending=False, kind="stable")[:pairs]
+
+
 def changed_confusions(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Clips of each (true class, wrong class) under each single stream and under fusion (first seeds).
 
     Returns
     -------
     DataFrame
-        stream, class_name, taken_for, by_stream, by_fusion, change; most mended first, most made last.
+        stream, class_name, taken_for, by_stream, by_fusion, change; the largest decrease first.
     """
-    counts = {}
-    for name in (*SINGLE, FUSION):
-        rows = first_seed(predictions, dataset, name)
-        counts[name] = rows[~rows["correct"]].groupby(["class_name", "pred"]).size()
+    counts = {name: _wrong(first_seed(predictions, dataset, name)) for name in MAIN_SYSTEMS}
     parts = []
-    for stream in SINGLE:
+    for stream in SINGLE_STREAMS:
         pair = pd.DataFrame({"by_stream": counts[stream], "by_fusion": counts[FUSION]}).fillna(0).astype(int)
-        pair["change"] = pair["by_fusion"] - pair["by_stream"]
-        pair.index.names = ["class_name", "taken_for"]
-        parts.append(pair.reset_index().assign(stream=stream))
+        parts.append(
+            pair.reset_index().assign(stream=stream, change=(pair["by_fusion"] - pair["by_stream"]).to_numpy())
+        )
     table = pd.concat(parts)[["stream", "class_name", "taken_for", "by_stream", "by_fusion", "change"]]
     return table.sort_values(["change", "stream", "class_name", "taken_for"], ignore_index=True)
+
+
+def _wrong(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.Series:
+    """Number of wrong answers by (..., class_name, taken_for)."""
+    wrong = rows[~rows["correct"]].rename(columns={"pred": "taken_for"})
+    return wrong.groupby([*by, "class_name", "taken_for"]).size()

@@ -1,4 +1,4 @@
-"""Which clips stand for what fusion mends and breaks (the paper's Figure 3), chosen by a rule and not by hand."""
+"""Which clips illustrate what fusion corrects and degrades (the paper's Figure 3), chosen by a rule and not by hand."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from moclip.report import statistics as metrics
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # this room loads no PyAV
     from moclip.video import Motion
 
 
@@ -21,28 +21,27 @@ def margins(scores: np.ndarray, names: list[str], classes: list[str], truth: dic
     truth : video name -> class name.
     """
     probabilities = softmax(scores, axis=1)  # (N, C)
-    own = np.array([classes.index(truth[name]) for name in names])
-    rows = np.arange(len(names))
-    true = probabilities[rows, own]
-    probabilities[rows, own] = -1
+    rows, columns = np.arange(len(names)), np.array([classes.index(truth[name]) for name in names])
+    true = probabilities[rows, columns]
+    probabilities[rows, columns] = -1
     return pd.Series(true - probabilities.max(axis=1), index=names)
 
 
 def choose(margins: pd.Series, rule: str, seed: int) -> str | None:
-    """One video name of those in ``margins``; None where there are none.
+    """Choose one video name of ``margins``; None if there are none.
 
     Parameters
     ----------
-    rule : ``median`` takes the clip whose margin is nearest the median, ``random`` draws one by ``seed``. Ties go to
-        the first name.
+    rule : ``median`` takes the clip whose margin is nearest the median, ``random`` draws one by ``seed``. Of several
+        such clips, the first name is taken.
     """
     ordered = margins.sort_index().astype(float)
     if ordered.empty:
         return None
     if rule == "random":
         return str(np.random.default_rng(seed).choice(ordered.index.to_numpy()))
-    apart = (ordered - ordered.median()).abs()  # of an even number, two are equally near but for rounding
-    return str(apart.index[np.isclose(apart, apart.min(), rtol=0, atol=1e-12)][0])
+    distance = (ordered - ordered.median()).abs()  # of an even number, two are equally near but for rounding
+    return str(distance.index[np.isclose(distance, distance.min(), rtol=0, atol=1e-12)][0])
 
 
 def best_classes(predictions: pd.DataFrame, dataset: str, system: str, video: str) -> pd.Series:
@@ -53,9 +52,9 @@ def best_classes(predictions: pd.DataFrame, dataset: str, system: str, video: st
 
 
 def shown_frame(motion: "Motion") -> int:
-    """The frame whose motion is drawn: the last with motion in the GOP of the middle frame.
+    """Index of the frame whose motion is drawn: the last with motion in the GOP of the middle frame.
 
-    There the vectors have been accumulated longest. Where that GOP has no motion, the nearest frame that has.
+    Its vectors have been accumulated the longest. If that GOP has no motion, the nearest frame with motion is taken.
 
     Raises
     ------
@@ -69,5 +68,5 @@ def shown_frame(motion: "Motion") -> int:
     intra = np.flatnonzero(motion.types == "I")
     start = max(intra[intra <= middle], default=0)
     end = min(intra[intra > middle], default=len(motion))
-    own = moving[(start < moving) & (moving < end)]
-    return int(own[-1] if len(own) else moving[np.abs(moving - middle).argmin()])
+    in_gop = moving[(start < moving) & (moving < end)]
+    return int(in_gop[-1] if len(in_gop) else moving[np.abs(moving - middle).argmin()])

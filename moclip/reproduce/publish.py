@@ -109,6 +109,7 @@ def publish_folds(run: str, runs: Mapping[int, str], report: Report) -> list[Pat
     import pandas as pd
 
     from moclip.io.artefacts import load_predictions
+    from moclip.report.statistics import Bootstrap
     from moclip.report.tables import folds
 
     rows = _joined("fold", runs)
@@ -118,7 +119,9 @@ def publish_folds(run: str, runs: Mapping[int, str], report: Report) -> list[Pat
         part = load_predictions(paths.run_dir(name) / "predictions", datasets)
         # the data set's name holds the fold, and would keep the folds apart
         parts.append(part.assign(fold=fold, dataset=part["dataset"].str.removesuffix(f"-fold{fold}")))
-    return _write(run, {"folds.csv": rows, "folds_summary.csv": folds(pd.concat(parts), **report.model_dump())})
+    return _write(
+        run, {"folds.csv": rows, "folds_summary.csv": folds(pd.concat(parts), Bootstrap(**report.model_dump()))}
+    )
 
 
 def _joined(column: str, runs: Mapping[int, str]) -> "pd.DataFrame":

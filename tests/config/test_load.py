@@ -175,7 +175,6 @@ def test_what_results_is_checked_and_not_its_parts(tmp_path):
             {"fusion.train_features": "drawn"},
             "fusion.train_features=drawn",
         ),
-        ("extends: quick\nrivals: {which: [emv_cnn]}", {"rivals.which": ["coviar_mv"]}, ""),
         ("extends: quick\nmv: {epochs: many}", {"mv.epochs": 3}, "mv.epochs=3"),
         ("extends: quick\nmv: 3", {"mv": {"backbone": "x", "lr": 1, "batch_size": 2, "schedule": "one_cycle"}}, ""),
     ],

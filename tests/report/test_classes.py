@@ -107,7 +107,7 @@ def test_sorted_by_what_fusion_adds_to_the_better_stream():
     assert set(table["motion_head"]) == {1.0}, "stands beside them and changes no order"
 
 
-# --- mended and broken ----------------------------------------------------------------------------------------------
+# --- corrected and degraded ------------------------------------------------------------------------------------------
 
 # zero-shot, MV-only, fusion and the appearance head: every case of the three, and two of them twice.
 CASES = [
@@ -134,10 +134,10 @@ def test_outcomes_take_first_seeds(cases):
     assert set(table["class_name"]) == {"Archery"}
 
 
-def test_mended_and_broken(cases):
+def test_corrected_and_degraded(cases):
     table = classes.outcomes(cases, "d")
-    assert classes.mended(table).tolist() == [case[:3] == (0, 0, 1) for case in CASES]
-    assert classes.broken(table).tolist() == [case[:3] in {(1, 1, 0), (1, 0, 0), (0, 1, 0)} for case in CASES]
+    assert classes.corrected(table).tolist() == [case[:3] == (0, 0, 1) for case in CASES]
+    assert classes.degraded(table).tolist() == [case[:3] in {(1, 1, 0), (1, 0, 0), (0, 1, 0)} for case in CASES]
 
 
 def test_changes_count_every_clip_once(cases):
@@ -186,7 +186,7 @@ def test_a_class_without_test_clips_has_no_shares():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_clustered_puts_pairs_side_by_side(seed):
-    """Five pairs that are taken for each other and for nothing else, dealt over ten places."""
+    """Five pairs that are taken for each other and for nothing else, in a random order."""
     places = np.random.default_rng(seed).permutation(10)
     shares = 0.9 * np.eye(10)
     for one, other in places.reshape(5, 2):

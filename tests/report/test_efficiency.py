@@ -8,7 +8,7 @@ from moclip.report import efficiency, paper, tables
 
 OWN = ["Zero-shot", "MV-only", "MoCLIP-Lite (fusion)"]
 SPEEDS = [
-    "ms a video (batch 1)", "fastest-slowest (ms)", "Videos/s (batch 1)", "Videos/s (batch 1, with reading)",
+    "ms per video (batch 1)", "fastest-slowest (ms)", "Videos/s (batch 1)", "Videos/s (batch 1, with reading)",
     "Videos/s (best)", "Best at", "Memory (MB, batch 1)",
 ]  # fmt: skip
 
@@ -121,7 +121,9 @@ def test_own_rows_sum_their_parts(results, costs):
     assert own.index.tolist() == OWN
     assert own["Params (M)"].tolist() == [3, 2, 6] and own["Trainable (M)"].tolist() == [0, 2, 1]
     assert own["GMACs"].tolist() == pytest.approx([0.4, 8 * 0.05, 0.4 + 8 * 0.05 + 0.001])
-    assert own["Views"].tolist() == ["1", "8", "1 + 8 + 1"] and own.loc[OWN[2], "GMACs a view"] == "0.4 + 0.05 + 0.001"
+    assert (
+        own["Views"].tolist() == ["1", "8", "1 + 8 + 1"] and own.loc[OWN[2], "GMACs per view"] == "0.4 + 0.05 + 0.001"
+    )
     assert own["Architecture"].tolist() == ["Eye", "Leg", "Eye + Leg + MLP"]
     assert own["Top-1 (%)"].tolist() == ["50.0 [40.0, 60.0]", "62.5 [52.5, 72.5]", "75.0 [65.0, 85.0]"]
     assert own["Seeds"].tolist() == [1, 1, 3] and set(own["n train"]) == {40} and set(own["n test"]) == {16}
@@ -151,9 +153,9 @@ def test_the_paper_s_rows_have_no_accuracy_of_ours(results, costs):
 
 def test_other_systems_have_their_own_cost_or_say_that_nobody_counted_them(results, costs):
     rows = [("two_stream", 90e6, 1.5e9, 25), ("two_stream", 91e6, 2.5e9, 25), ("x_clip", 195e6, 141e9, 12)]
-    rivals = pd.DataFrame(rows, columns=["system", "params", "macs_per_view", "views"])
-    rivals["trainable"] = rivals["params"]
-    theirs = efficiency.table_one(results, costs, rivals).query("Block == 'paper'").set_index("Method")
+    baselines = pd.DataFrame(rows, columns=["system", "params", "macs_per_view", "views"])
+    baselines["trainable"] = baselines["params"]
+    theirs = efficiency.table_one(results, costs, baselines).query("Block == 'paper'").set_index("Method")
     row = theirs.loc["Two-Stream"]
     assert (row["Params (M)"], row["Trainable (M)"], row["Views"], row["GMACs"]) == (181, 181, "25 + 25", 100)
     assert row["Status"] == theirs.loc["X-CLIP", "Status"] == efficiency.COST_ONLY and row["Paper: GFLOPs"] == 83
@@ -183,19 +185,19 @@ def table_two(results, costs, timings):
 
 def test_speeds_by_hand(table_two):
     row = table_two.loc[("profile", "MV-only")]
-    assert row["ms a video (batch 1)"] == 40 and row["fastest-slowest (ms)"] == "39.00-42.00"
+    assert row["ms per video (batch 1)"] == 40 and row["fastest-slowest (ms)"] == "39.00-42.00"
     assert row["Videos/s (batch 1)"] == 25 and row["Memory (MB, batch 1)"] == 20
     assert row["Videos/s (batch 1, with reading)"] == pytest.approx(1 / 0.070, abs=0.005)
-    assert row["Videos/s (best)"] == 40 and row["Best at"] == "batch 2, bf16", "25 ms a video, less than 30 and 35"
+    assert row["Videos/s (best)"] == 40 and row["Best at"] == "batch 2, bf16", "25 ms per video, less than 30 and 35"
 
 
 def test_fusion_takes_the_network_and_the_head(table_two):
     row = table_two.loc[("profile", OWN[2])]
-    assert row["ms a video (batch 1)"] == 50 and row["Videos/s (batch 1)"] == 20
+    assert row["ms per video (batch 1)"] == 50 and row["Videos/s (batch 1)"] == 20
     assert row["fastest-slowest (ms)"] == "48.00-54.00" and row["Memory (MB, batch 1)"] == 23
     assert row["Videos/s (best)"] == pytest.approx(1 / (0.025 + 0.010), abs=0.005)
     assert row["Best at"] == "batch 2, bf16", "the network's, not the head's"
-    assert table_two.loc[("paper", OWN[2]), "ms a video (batch 1)"] == 500
+    assert table_two.loc[("paper", OWN[2]), "ms per video (batch 1)"] == 500
 
 
 @pytest.mark.parametrize("block", ["profile", "paper"])

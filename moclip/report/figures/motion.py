@@ -1,4 +1,4 @@
-"""Pictures of motion: arrows, colours, and what the coded stream holds, its blocks and types of frames."""
+"""Figures of motion: arrows and colours, the blocks of a coded stream, and the types of its frames."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,15 @@ from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 if TYPE_CHECKING:  # this room loads no PyAV
     from moclip.video import Motion
 
-# Of Okabe and Ito's palette. I-frames and intra blocks share a colour: they are the same thing.
+# Okabe and Ito's palette. I-frames and intra blocks share a colour: an I-frame has intra blocks only.
 TYPE_COLOURS = {"I": "#D55E00", "P": "#0072B2", "B": "#009E73"}
 KIND_COLOURS = {"vector": "#0072B2", "zero vector": "#D9E6EF", "intra": "#D55E00", "future only": "#009E73"}
 _MASK_KINDS = np.array(["future only", "vector", "intra"])  # by the values of Motion.mask
-# Colours of right, down, left and up, of the same palette; all directions between are mixed from their neighbours. The
-# rainbow that is usual here cannot be read without red-green sight.
+# Colours of right, down, left and up, from the same palette; other directions are mixed from their two neighbours. The
+# usual rainbow cannot be read by people with red-green colour blindness.
 DIRECTION_COLOURS = ("#D55E00", "#F0E442", "#0072B2", "#CC79A7")
 _ARROWS: dict[str, Any] = {"color": "#FFD500", "edgecolor": "black", "lw": 0.3, "angles": "xy", "scale_units": "xy"}
-_GAP = 0.12  # between thumbnails, in widths of one
+_GAP = 0.12  # between thumbnails, as a share of their width
 
 
 def colour_field(field: np.ndarray, bound: float) -> np.ndarray:
@@ -27,7 +27,8 @@ def colour_field(field: np.ndarray, bound: float) -> np.ndarray:
 
     Parameters
     ----------
-    field : (H, W, 2) pixels. bound : length from which on the colour is full.
+    field : (H, W, 2) pixels.
+    bound : length, in pixels, of the vectors with full colour; longer ones look the same.
 
     Returns
     -------
@@ -43,11 +44,12 @@ def colour_field(field: np.ndarray, bound: float) -> np.ndarray:
 
 
 def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int, magnify: float) -> None:
-    """Motion vectors as arrows on a frame, one every ``step`` pixels, drawn ``magnify`` times their length.
+    """Motion vectors as arrows on a frame: one per ``step`` pixels, ``magnify`` times as long as the vector.
 
     Parameters
     ----------
-    image : uint8 (H, W, 3). field : (H, W, 2) pixels; content moves along the arrow.
+    image : uint8 (H, W, 3).
+    field : (H, W, 2) pixels; content moves along the arrow.
     """
     height, width = field.shape[:2]
     y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
@@ -59,10 +61,10 @@ def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int, magnify:
 
 
 def references(types: Sequence[str]) -> list[tuple[int, int]]:
-    """Which frame is predicted from which, by the rules of MPEG-4: (frame, reference) in presentation order.
+    """Pairs (frame, reference) in presentation order, by the rules of MPEG-4.
 
-    A P-frame points to the I- or P-frame before it, a B-frame to the ones before and after it, an I-frame to none.
-    H.264 allows more; what a stream of it really uses is not in its vectors.
+    A P-frame is predicted from the I- or P-frame before it, a B-frame from those before and after it, an I-frame from
+    none. H.264 allows other references; its exported vectors do not say which were used.
     """
     anchors = [index for index, kind in enumerate(types) if kind != "B"]
     pairs = []
@@ -76,13 +78,14 @@ def references(types: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def gop_strip(axes: Axes, frames: np.ndarray, types: Sequence[str], title: str) -> None:
-    """A row of thumbnails framed in the colour of their type, with an arrow from each frame to those it points to.
+    """A row of thumbnails framed in the colour of their type, with an arrow from each frame to its references.
 
     Parameters
     ----------
-    frames : uint8 (T, H, W, 3). types : "I", "P" or "B" a frame.
+    frames : uint8 (T, H, W, 3).
+    types : "I", "P" or "B" of each frame.
     """
-    height = frames.shape[1] / frames.shape[2]  # of a thumbnail, in widths
+    height = frames.shape[1] / frames.shape[2]  # of a thumbnail, relative to its width
     middle = (1 + _GAP) * np.arange(len(frames)) + 0.5
     for index, (frame, kind) in enumerate(zip(frames, types, strict=True)):
         colour, left = TYPE_COLOURS[kind], middle[index] - 0.5
@@ -94,7 +97,10 @@ def gop_strip(axes: Axes, frames: np.ndarray, types: Sequence[str], title: str) 
         side = np.sign(index - reference)  # the arrow comes from the right (1) or from the left of its reference
         reach = abs(index - reference)
         tail = (middle[index] - 0.12 * side, height + 0.08)
-        head = (middle[reference] + max(0.42 - 0.1 * reach, 0) * side, height + 0.08)  # the nearest land outermost
+        head = (
+            middle[reference] + max(0.42 - 0.1 * reach, 0) * side,
+            height + 0.08,
+        )  # arrows from near frames end farther out
         axes.add_patch(FancyArrowPatch(
             tail, head, connectionstyle=f"arc3,rad={-side * 0.45 / reach**0.5}", arrowstyle="->", mutation_scale=5,
             shrinkA=0, shrinkB=0, linewidth=0.7, color=TYPE_COLOURS[types[index]],
@@ -107,7 +113,7 @@ def gop_strip(axes: Axes, frames: np.ndarray, types: Sequence[str], title: str) 
 
 
 def block_map(axes: Axes, frame: np.ndarray, motion: "Motion", t: int, magnify: float) -> None:
-    """A frame under the grid of its blocks, an arrow in the middle of each, ``magnify`` times as long as the vector.
+    """A frame under the grid of its blocks, with an arrow in each block, ``magnify`` times as long as the vector.
 
     Parameters
     ----------
@@ -125,17 +131,20 @@ def block_map(axes: Axes, frame: np.ndarray, motion: "Motion", t: int, magnify: 
 
 
 def three_views(axes: Sequence[Axes], frame: np.ndarray, motion: "Motion", t: int) -> None:
-    """A frame with arrows, its raw and its accumulated field as colours, each field in colours of its own reach.
+    """A frame with arrows, and its raw and accumulated fields as colours, each scaled by its own `reach`.
 
-    With B-frames there is no accumulated field, and its place says so.
+    A video with B-frames has no accumulated field; the third panel then says so.
 
     Parameters
     ----------
-    axes : three. frame : uint8 (H, W, 3), frame ``t`` of the video that ``motion`` was read from.
+    axes : three panels.
+    frame : uint8 (H, W, 3), frame ``t`` of the video that ``motion`` was read from.
     """
     raw = motion.raw(t)
     farthest = max(np.hypot(raw[..., 0], raw[..., 1]).max(), 1)
-    magnify = motion.block_size * min(1.25 / reach(raw), 4 / farthest)  # most are a block long, none above four
+    magnify = motion.block_size * min(
+        1.25 / reach(raw), 4 / farthest
+    )  # most arrows are one block long, none more than four
     quiver(axes[0], frame, raw, motion.block_size, magnify)
     axes[0].set_title(f"frame {t} ({motion.types[t]}), arrows {magnify:.1f} times")
     shown = {"raw": raw}
@@ -150,9 +159,9 @@ def three_views(axes: Sequence[Axes], frame: np.ndarray, motion: "Motion", t: in
 
 
 def reach(field: np.ndarray) -> float:
-    """A bound for colours and arrows: 98 of 100 moving pixels of a field (H, W, 2) move no farther; at least 1 pixel.
+    """Length, in pixels, that bounds the colours and arrows of a field (H, W, 2): at least 1.
 
-    Not the longest vector, since a single stray block would leave all the others pale.
+    It is the 98th percentile of the moving pixels; with the longest vector, one stray block would make all others pale.
     """
     lengths = np.hypot(field[..., 0], field[..., 1])
     moving = lengths[lengths > 0]
@@ -160,7 +169,7 @@ def reach(field: np.ndarray) -> float:
 
 
 def _field(axes: Axes, field: np.ndarray, bound: float) -> None:
-    """A motion field as colours, outlined, since it may be white."""
+    """A motion field as colours, with an outline because a field without motion is white."""
     axes.imshow(colour_field(field, bound), interpolation="none")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -168,7 +177,7 @@ def _field(axes: Axes, field: np.ndarray, bound: float) -> None:
 
 
 def block_kinds(motion: "Motion", t: int) -> np.ndarray:
-    """What each block of a frame holds: "vector", "zero vector", "intra", or "future only" (B-frames).
+    """Kind of each block of a frame: "vector", "zero vector", "intra", or "future only" (B-frames).
 
     Returns
     -------
@@ -180,7 +189,7 @@ def block_kinds(motion: "Motion", t: int) -> np.ndarray:
 
 
 def mask_map(axes: Axes, motion: "Motion", t: int) -> None:
-    """What each block of a frame holds, as colours, with a legend that counts the blocks."""
+    """The kind of each block of a frame as a colour, with a legend that counts the blocks."""
     kinds = block_kinds(motion, t)
     colours = np.zeros((*kinds.shape, 3))
     for kind, colour in KIND_COLOURS.items():
@@ -200,11 +209,14 @@ def mask_map(axes: Axes, motion: "Motion", t: int) -> None:
 
 
 def field_strip(axes: Sequence[Axes], motion_fields: Sequence[np.ndarray], labels: Sequence[str], name: str) -> None:
-    """A row of motion fields in the same colours, and their key in the last place.
+    """A row of motion fields on one colour scale, with its key in the last panel.
 
     Parameters
     ----------
-    axes : one more than fields. motion_fields : (H, W, 2) pixels each. labels : one a field. name : of the row.
+    axes : one panel per field, and one for the key.
+    motion_fields : (H, W, 2) pixels each.
+    labels : one per field.
+    name : of the row.
     """
     bound = max(reach(field) for field in motion_fields)
     for place, field, label in zip(axes, motion_fields, labels, strict=False):
@@ -215,11 +227,11 @@ def field_strip(axes: Sequence[Axes], motion_fields: Sequence[np.ndarray], label
 
 
 def colour_wheel(axes: Axes, bound: float | None = None) -> None:
-    """Key of `colour_field`: the colour at a place of the disc stands for the motion from its centre to there.
+    """Key of `colour_field`: a point of the disc has the colour of the vector from the centre to that point.
 
     Parameters
     ----------
-    bound : length in pixels at the rim, written below; longer vectors have the rim's colours.
+    bound : length in pixels at the rim, written below the disc; longer vectors have the colours of the rim.
     """
     y, x = np.mgrid[-1:1:201j, -1:1:201j]
     colours = colour_field(np.stack([x, y], axis=-1), 1)  # (201, 201, 3)
@@ -234,7 +246,7 @@ def colour_wheel(axes: Axes, bound: float | None = None) -> None:
 
 
 def _grid_lines(axes: Axes, motion: "Motion", colour: str) -> None:
-    """Borders of the blocks; a pixel's centre has whole coordinates, so that borders lie between."""
+    """Borders of the blocks, at half coordinates: the centres of pixels have whole ones."""
     columns = np.arange(motion.block_size, motion.width, motion.block_size) - 0.5
     rows = np.arange(motion.block_size, motion.height, motion.block_size) - 0.5
     axes.vlines(columns, -0.5, motion.height - 0.5, colors=colour, linewidth=0.4, alpha=0.7)

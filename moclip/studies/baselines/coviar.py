@@ -1,6 +1,6 @@
-"""CoViAR: three networks on what a compressed stream holds (Wu et al., CVPR 2018; code: chaoyuaw/pytorch-coviar).
+"""CoViAR: three networks on the parts of a compressed stream (Wu et al., CVPR 2018; code: chaoyuaw/pytorch-coviar).
 
-Taken from there: ResNet-152 on I-frames, ResNet-18 on accumulated motion vectors and on accumulated residuals, a
+Taken from the paper: ResNet-152 on I-frames, ResNet-18 on accumulated motion vectors and on accumulated residuals, a
 BatchNorm before the latter two, training as temporal segment networks of 3 segments, and the weighted mean of logits
 (``combine.py``), in ``systems.yaml``. Its networks start from ImageNet; here nothing is pre-trained.
 """

@@ -1,4 +1,4 @@
-"""What the systems of Table I see of a clip, small, in 8 bit, computed once and kept by content for all runs.
+"""Inputs of Table I's systems: small, in 8 bit, computed once per clip and cached by content for all runs.
 
 Every kind comes from our own reader: pictures, stored motion, residuals; flow is computed from the pictures.
 """
@@ -9,14 +9,13 @@ from types import ModuleType
 
 import numpy as np
 
-from moclip.config.sections import Config
+from moclip.config.sections import Baselines
 from moclip.datasets.base import Clip
 from moclip.errors import MoclipError
 from moclip.inputs.sampling import centre_segments
 from moclip.inputs.transforms import InputScale
 from moclip.io import keys
 from moclip.io.cache import Keep, Missing, cached_rows
-from moclip.io.fingerprints import fingerprints
 from moclip.io.parallel import for_each_file
 from moclip.video import load_motion, read_frames, read_residual
 from moclip.video.fields import quantise
@@ -24,66 +23,69 @@ from moclip.video.store import content_path
 
 STACK = 10  # fields in a stack
 FRAMES = 8  # of a ``clip``
-KEPT_AT_ONCE = 256  # clips in a file of the cache
+SAVED_AT_ONCE = 256  # clips per file of the cache
 
 
-def rival_inputs(
+def baseline_inputs(
     clips: Sequence[Clip],
     kinds: Sequence[str],
     store: Path,
-    config: Config,
+    settings: Baselines,
+    scale: InputScale,
+    workers: int | None = None,
     scheduler: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Inputs of all clips, by kind.
 
     Parameters
     ----------
-    kinds : of `moclip.studies.baselines.systems.CHANNELS`.
+    kinds : keys of `moclip.studies.baselines.systems.INPUTS`.
     store : folder that `moclip.engine.features.extract_motion` filled.
+    settings : ``size`` and ``views`` are used.
+    scale : units and bound of vectors and flow.
+    workers, executor : of `moclip.io.parallel.for_each_file`.
 
     Returns
     -------
     dict
-        kind -> uint8 (N, V, C, S, S): V views, the centres of equal parts of the clip; of ``clip`` one, of 8 frames.
-        128 is no motion and no residual; vectors and flow reach the ends of the range at ``motion.bound`` pixels.
+        kind -> uint8 (N, V, C, S, S): V views at the centres of equal parts of the clip; of ``clip`` one view, of 8
+        frames. 128 is no motion and no residual; vectors and flow reach the ends of the range at ``scale.bound``.
 
     Raises
     ------
     ClipsError
-        With every clip that could not be read; accumulated vectors and residuals need clips without B-frames.
+        Some clips could not be read; it names all of them. Accumulated vectors and residuals need clips without
+        B-frames.
     """
-    scale, own = InputScale(config.motion.units, config.motion.bound), config.rivals
-    hashes = fingerprints([clip.path for clip in clips])
-    videos = {value: path for path, value in hashes.items()}  # copies of a video are read once
+    videos = {clip.sha256: clip.path for clip in clips}  # copies of a video are read once
 
     def compute(missing: Missing, keep: Keep) -> None:
         def done(job: tuple[Path, ...], inputs: dict[str, np.ndarray]) -> None:
             keep({hashes[job[0]]: inputs})
 
+        hashes = {videos[value]: value for value in missing}
         jobs = [
-            (videos[value], content_path(store, value), tuple(lacks), own.size, own.views, scale)
-            for value, lacks in missing.items()
+            (videos[value], content_path(store, value), tuple(kinds), settings.size, settings.views, scale)
+            for value, kinds in missing.items()
         ]
-        for_each_file(read_inputs, jobs, "inputs of the rivals", config.data.workers, scheduler, done=done)
+        for_each_file(read_inputs, jobs, "inputs of the baselines", workers, scheduler, done=done)
 
-    key = keys.key(
-        "baseline_inputs", {"size": own.size, "views": own.views, "units": scale.units, "bound": scale.bound}
-    )
-    names = [hashes[clip.path] for clip in clips]
-    return cached_rows("baseline_inputs", key, kinds, names, compute, KEPT_AT_ONCE)
+    facts = {"size": settings.size, "views": settings.views, "units": scale.units, "bound": scale.bound}
+    key = keys.key("baseline_inputs", facts)
+    return cached_rows("baseline_inputs", key, kinds, [clip.sha256 for clip in clips], compute, SAVED_AT_ONCE)
 
 
 def read_inputs(
     path: Path, motion_file: Path, kinds: Sequence[str], size: int, views: int, scale: InputScale
 ) -> dict[str, np.ndarray]:
-    """Inputs of one clip, by kind: uint8 (V, C, size, size); see `rival_inputs`.
+    """Inputs of one clip, by kind: uint8 (V, C, size, size); see `baseline_inputs`.
 
-    All pictures come from one decoding; `read_residual` has its own, of pictures as coded.
+    All pictures come from one decoding; `read_residual` decodes again, for vectors and for pictures as coded.
     """
     motion = load_motion(motion_file)
     last, moving, intra = len(motion) - 1, np.flatnonzero(motion.has_motion), np.flatnonzero(motion.types == "I")
     at = moving[centre_segments(len(moving), views)]  # (V,)
-    # Around the same frames; a field needs a frame before it, and a short clip's last field stands for what it lacks.
+    # Stacks lie around the same frames. A field needs a frame before it; a short clip repeats its last field.
     first = np.clip(at - STACK // 2, 1, max(1, last - STACK + 1))
     stacks = np.minimum(first[:, None] + np.arange(STACK), last).ravel()  # (V * 10,)
     frames = {"frame": at, "iframe": intra[centre_segments(len(intra), views)]}
@@ -107,7 +109,7 @@ def read_inputs(
         elif kind == "motion":
             out[kind] = vectors(motion.fields(at))
         elif kind == "motion_stack":
-            # An I-frame has no vectors, which does not mean that nothing moves: the frame before stands for it.
+            # An I-frame has no vectors, which does not mean that nothing moves: the frame before it is used instead.
             known = moving[np.maximum(np.searchsorted(moving, stacks, "right") - 1, 0)]
             out[kind] = vectors(motion.fields(known, "raw"))
     return {kind: small.reshape(1 if kind == "clip" else views, -1, size, size) for kind, small in out.items()}
@@ -116,10 +118,10 @@ def read_inputs(
 def optical_flow(pictures: Mapping[int, np.ndarray], frames: np.ndarray) -> np.ndarray:
     """Flow from the frame before each of ``frames``: float32 (K, H, W, 2) in pixels, +x right, +y down.
 
-    ``pictures`` has these frames and those before them by number, each uint8 (H, W, 3).
+    ``pictures`` has these frames and the ones before them by index, each uint8 (H, W, 3).
 
-    Dense inverse search (Kroeger et al., ECCV 2016), OpenCV's preset FAST. Seen from the frame before, where a motion
-    vector is seen from the frame itself; the sign is the same, where the content is minus where it was.
+    Dense inverse search (Kroeger et al., ECCV 2016), OpenCV's preset FAST. A flow vector stands at the pixel of the
+    frame before, a motion vector at the pixel of the frame itself; both have the sign destination minus source.
     """
     cv2 = _opencv()
     grey = {frame: cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for frame, picture in pictures.items()}
@@ -144,5 +146,5 @@ def _opencv() -> ModuleType:
         import cv2
     except ImportError as error:
         raise MoclipError(f"OpenCV is not installed ({error}); run: pip install 'moclip-lite[table1]'") from error
-    cv2.setNumThreads(1)  # a process a core is enough
+    cv2.setNumThreads(1)  # one process per core is enough
     return cv2  # type: ignore[no-any-return]

@@ -1,38 +1,66 @@
-"""The systems of the paper's Table I: facts here and in ``systems.yaml``, networks in the files beside."""
+"""The systems of the paper's Table I: their facts are in ``systems.yaml``, their networks in the files beside it."""
 
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel
 from torch import nn
 
+from moclip.config.sections import ConfigError
+from moclip.errors import nearest
 from moclip.models import create_model
 from moclip.studies.baselines.trunks import ScoreFusion
 
 
-class Rival(BaseModel):
+class Network(BaseModel):
+    """One network.
+
+    Attributes
+    ----------
+    label : its name in tables and figures.
+    input : the kind of its input, a key of `INPUTS`.
+    sized : whether it is built for one size of input.
+    trained : whether notebook 08 may train it: CLIP's towers are nothing without CLIP's weights.
+    teacher : the network that it learns from, and whose weights it starts from.
+    same_as : the network that stands for it in training, because it is the same.
+    """
+
+    label: str
+    input: str
+    sized: bool = False
+    trained: bool = True
+    teacher: str = ""
+    same_as: str = ""
+
+
+class Baseline(BaseModel):
     """One system.
 
     Attributes
     ----------
-    method : its name in Table I; another where the paper has no such row.
-    source : where it is described.
+    method : its name in Table I, or a name of that kind if the paper has no such row.
+    label : its name where it was trained here; needed only if it joins several networks.
+    source : the paper that describes it.
     modality : what it reads of a video.
     parts : its networks, by their names in `moclip.list_models`.
     views : of each part, as the paper counts them: segments times crops of a video.
     own_views : of each part in the protocol of its source.
-    average : what is averaged over views, and over parts that have ``weights``: logits, or probabilities (``softmax``).
-    weights : of the parts in that average; empty where their scores are not averaged.
+    average : what is averaged over views, and over parts if they have ``weights``: logits, or probabilities
+        (``softmax``).
+    weights : of the parts in that average; empty if their scores are not averaged.
+    svm : whether an SVM on the parts' probabilities is a second way to join them.
     join : how its scores come from its parts, in words.
-    frozen : parts that are not trained, though they could be.
+    frozen : parts that are not trained, although they could be.
     protocol : that of its source.
     status : "faithful"; "from scratch, not comparable"; "no weights, cost only".
-    about : what it is, in three sentences.
+    about : a description in three sentences.
     """
 
     method: str
+    label: str = ""
     source: str
     modality: str
     parts: list[str]
@@ -40,6 +68,7 @@ class Rival(BaseModel):
     own_views: list[int]
     average: Literal["logit", "softmax"] = "softmax"
     weights: list[float] = []
+    svm: bool = False
     join: str
     frozen: list[str] = []
     protocol: str
@@ -47,37 +76,66 @@ class Rival(BaseModel):
     about: str
 
 
-RIVALS = {
-    name: Rival(**facts) for name, facts in yaml.safe_load((Path(__file__).parent / "systems.yaml").read_text()).items()
+_FACTS = yaml.safe_load((Path(__file__).parent / "systems.yaml").read_text(encoding="utf-8"))
+NETWORKS = {name: Network(**facts) for name, facts in _FACTS["networks"].items()}
+BASELINES = {name: Baseline(**facts) for name, facts in _FACTS["systems"].items()}
+INPUT_OF = {name: network.input for name, network in NETWORKS.items()}
+LABELS = {name: network.label for name, network in NETWORKS.items()}
+LABELS |= {name: baseline.label for name, baseline in BASELINES.items() if baseline.label}
+LABELS |= {f"{name}_svm": f"{baseline.method}, SVM" for name, baseline in BASELINES.items() if baseline.svm}
+
+
+class Kind(NamedTuple):
+    """A kind of input: its name in figures, and the channels and frames of one view."""
+
+    label: str
+    channels: int
+    frames: int = 1
+
+
+INPUTS = {  # of one view; `moclip.studies.baselines.inputs` reads them
+    "frame": Kind("frame", 3),  # RGB
+    "iframe": Kind("I-frame", 3),
+    "clip": Kind("8 frames", 3, 8),
+    "motion": Kind("accumulated motion", 2),
+    "residual": Kind("residual", 3),  # accumulated
+    "motion_stack": Kind("10 vector frames", 20),  # raw
+    "flow_stack": Kind("10 flow fields", 20),
 }
 
-# What a network sees in one view (`moclip.studies.baselines.inputs`).
-SEES = {
-    "clip_head": "frame",
-    "clip_zero_shot": "frame",
-    "coviar_iframe": "iframe",
-    "coviar_mv": "motion",
-    "coviar_residual": "residual",
-    "dtmv_cnn": "motion_stack",
-    "emv_cnn": "motion_stack",
-    "two_stream_spatial": "frame",
-    "two_stream_temporal": "flow_stack",
-    "x_clip": "clip",
-}
-CHANNELS = {  # of each kind
-    "frame": 3,  # RGB
-    "iframe": 3,  # RGB
-    "clip": 24,  # 8 frames in RGB
-    "motion": 2,  # motion vectors, accumulated
-    "residual": 3,  # accumulated
-    "motion_stack": 20,  # motion vectors of 10 frames, raw
-    "flow_stack": 20,  # optical flow of 10 frames
-}
+
+def chosen_networks(which: Sequence[str]) -> list[str]:
+    """The networks to train, in order: ``which``, or all of them if it is empty.
+
+    Raises
+    ------
+    ConfigError
+        A name that is not one of a network that can be trained, or a network before the one that it learns from.
+    """
+    names = [name for name, network in NETWORKS.items() if network.trained and not network.same_as]
+    for place, name in enumerate(which):
+        if name not in names:
+            raise ConfigError(f"baselines.which: unknown {name!r}{nearest(name, names)}; there are: {', '.join(names)}")
+        teacher = NETWORKS[name].teacher
+        if teacher and teacher not in which[:place]:
+            raise ConfigError(f"baselines.which: {name} learns from {teacher}: name that one before it")
+    return list(which) or names
+
+
+def joined_systems(networks: Collection[str]) -> dict[str, list[str]]:
+    """The systems that average the scores of several of these ``networks``: name -> networks."""
+    systems = {}
+    for name, baseline in BASELINES.items():
+        if baseline.weights:
+            parts = [NETWORKS[part].same_as or part for part in baseline.parts]
+            if set(parts) <= set(networks):
+                systems[name] = parts
+    return systems
 
 
 def _fused(system: str, **arguments: Any) -> nn.Module:
-    """A system that averages its parts' scores: one input per part -> (B, C)."""
-    facts = RIVALS[system]
+    """A system that averages the scores of its parts: one input per part -> (B, C)."""
+    facts = BASELINES[system]
     parts = {part: create_model(part, **arguments) for part in facts.parts}
     return ScoreFusion(parts, facts.weights, facts.average)
 

@@ -1,6 +1,6 @@
-"""The other systems of Table I at work: counted at their paper's size, trained small, tested on all views."""
+"""The networks of Table I's other systems at work: built and trained small, tested on all views."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,90 +9,64 @@ import torch.nn.functional as F
 from lightning.fabric import seed_everything
 from torch import Tensor, nn
 
-from moclip.config.sections import Rivals
-from moclip.engine import profiling as costs
+from moclip.config.sections import Baselines
 from moclip.inputs.clips import EpochSampler
 from moclip.models import create_model
 from moclip.studies.baselines.emv import soft_target_loss
-from moclip.studies.baselines.systems import CHANNELS, RIVALS, SEES
+from moclip.studies.baselines.systems import INPUT_OF, NETWORKS
+from moclip.studies.baselines.x_clip import XCLIP
 from moclip.training.loop import Batch, Schedule, fit, make_fabric, one_cycle_rate
 
-CLASSES, SIDE = 101, 224  # UCF101 at the size of all these papers
 
+def build(name: str, classes: Sequence[str], width: float, size: int) -> nn.Module:
+    """An untrained network.
 
-def cost_table() -> pd.DataFrame:
-    """What every system is and costs at its paper's size, counted on networks without memory (torch's meta device).
-
-    Returns
-    -------
-    DataFrame
-        A row a system and part: the facts of `systems.Rival`, parameters, multiply-adds a view, views as
-        the paper counts them (``views``) and as the system's own source has them (``own_views``).
+    Parameters
+    ----------
+    classes : what the classes are called, for a network that reads their names.
+    width : factor on the widths of its paper.
+    size : side of its input in pixels.
     """
-    rows = []
-    counted: dict[str, costs.Row] = {}
-    for name, rival in RIVALS.items():
-        facts = rival.model_dump(include={"method", "source", "modality", "join", "status", "protocol", "about"})
-        for part, views, own_views in zip(rival.parts, rival.views, rival.own_views, strict=True):
-            if part not in counted:
-                counted[part] = count(part)
-            row = {"system": name, "part": part, **counted[part], "sees": SEES.get(part, ""), "views": views}
-            rows.append(row | {"own_views": own_views, **facts})
-            if part in rival.frozen:
-                rows[-1]["trainable"] = 0
-    return pd.DataFrame(rows)
+    sized = {"size": size} if NETWORKS[name].sized else {}
+    network = create_model(name, num_classes=len(classes), width=width, **sized)
+    if isinstance(network, XCLIP):
+        network.name_classes(classes)
+    return network
 
 
-def count(part: str) -> costs.Row:
-    """What one network costs at its paper's size."""
-    with torch.device("meta"):
-        if part == "mv_tsn":
-            model = create_model(part, num_classes=CLASSES, pretrained=False)
-            return costs.count(model.eval(), torch.zeros(1, 1, 2, SIDE, SIDE))
-        model = create_model(part, num_classes=CLASSES).eval()
-        if part == "fusion":
-            return costs.count(model, torch.zeros(1, 512), torch.zeros(1, 1280))
-        return count_view(part, model, SIDE)
+def to_network(inputs: Tensor, kind: str) -> Tensor:
+    """Scale 8 bit to -2..2, with no motion at 0: uint8 (..., C, H, W) -> float32 of the same shape.
 
-
-def count_view(part: str, network: nn.Module, size: int) -> costs.Row:
-    """`profiling.count` of one view; of a network with a side for texts, whose features are kept, that for video."""
-    view = torch.zeros(1, CHANNELS[SEES[part]], size, size, device=next(network.parameters()).device)
-    if part != "x_clip":
-        return costs.count(network, view)
-    params, macs = costs.parameters(network), costs.macs(network.encode_video, view)  # type: ignore[arg-type]
-    seen = f"8 x 3 x {size} x {size}"
-    return {"params": params["total"], "trainable": params["trainable"], "macs_per_view": macs, "input": seen}
-
-
-def to_network(inputs: Tensor, sees: str) -> Tensor:
-    """8 bit to -2..2, no motion to 0; of stacks, each field less its mean (Simonyan & Zisserman 2014, section 3.1).
-
-    uint8 (..., C, H, W) -> float32 of the same shape.
+    The mean of each field of a stack is subtracted (Simonyan & Zisserman 2014, section 3.1).
     """
     values = (inputs.float() - 128) / 64
-    return values - values.mean(dim=(-2, -1), keepdim=True) if sees.endswith("stack") else values
+    return values - values.mean(dim=(-2, -1), keepdim=True) if kind.endswith("stack") else values
 
 
-def fit_rival(
+def fit_baseline(
     name: str,
     network: nn.Module,
     inputs: Tensor,
     labels: Tensor,
-    settings: Rivals,
+    settings: Baselines,
     teacher: Tensor | None = None,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """Train one network, in place, by `moclip.training.loop.fit`: AdamW, the rate up for a fifth and down to zero.
+    """Train one network in place with `moclip.training.loop.fit`: AdamW, one-cycle learning rate.
 
-    A step sees one view of a clip, drawn at random; CoViAR's own training averages three.
+    A step sees one view of each clip, drawn at random; CoViAR's own training averages three.
 
     Parameters
     ----------
-    name : of the network, in `moclip.studies.baselines.systems.SEES`.
+    name : of the network, a key of `moclip.studies.baselines.systems.NETWORKS`.
     inputs : uint8 (N, V, C, H, W) of the training clips.
     labels : (N,).
-    teacher : logits (N, V, classes) of a network that teaches; its soft targets are then learned beside the labels.
+    teacher : logits (N, V, classes) of the network's teacher, whose soft targets are then learned beside the labels.
+
+    Returns
+    -------
+    DataFrame
+        One row per epoch, as `moclip.training.loop.fit` returns it.
     """
     fabric = make_fabric(device)
     seed_everything(settings.seed, verbose=False)
@@ -104,10 +78,10 @@ def fit_rival(
         rng = np.random.default_rng([settings.seed, epoch])
         for keys in sampler:
             clips = [index for _, index in keys]
-            where = clips, rng.integers(views, size=len(clips))
-            taught = () if teacher is None else (teacher[where],)
-            seen, *more = fabric.to_device((to_network(inputs[where], SEES[name]), labels[clips], *taught))
-            yield (seen,), *more
+            chosen = clips, rng.integers(views, size=len(clips))
+            targets = [labels[clips]] if teacher is None else [labels[clips], teacher[chosen]]
+            view, *rest = fabric.to_device((to_network(inputs[chosen], INPUT_OF[name]), *targets))
+            yield (view,), *rest
 
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr)
     objective = F.cross_entropy if teacher is None else soft_target_loss
@@ -116,10 +90,10 @@ def fit_rival(
 
 
 @torch.no_grad()
-def view_logits(name: str, network: nn.Module, inputs: Tensor, views_a_batch: int = 128) -> Tensor:
+def view_logits(name: str, network: nn.Module, inputs: Tensor, batch_size: int = 128) -> Tensor:
     """Logits of every view: uint8 (N, V, C, H, W) -> float32 (N, V, classes), on the CPU."""
     device = next(network.parameters()).device
     network.eval()
-    views = inputs.flatten(0, 1).split(views_a_batch)
-    logits = torch.cat([network(to_network(part.to(device), SEES[name])).cpu() for part in views])
+    batches = inputs.flatten(0, 1).split(batch_size)
+    logits = torch.cat([network(to_network(views.to(device), INPUT_OF[name])).cpu() for views in batches])
     return logits.unflatten(0, inputs.shape[:2])

@@ -1,4 +1,4 @@
-"""What several systems of Table I share: CNN-M, ResNets, and the fusion of scores."""
+"""Parts that several systems of Table I share: CNN-M, ResNets, and the fusion of scores."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,9 +20,9 @@ class CNNM(nn.Module):
     channels : of the input.
     width : factor on the number of channels and hidden units; 1 is the paper's.
     activation : makes a layer from its number of channels.
-    second_norm : local response normalisation after the second convolution, too.
-    dropout : after each of the two hidden fully connected layers; of a narrower network less, so that as many units are
-        left as at full width.
+    second_norm : whether local response normalisation also follows the second convolution.
+    dropout : after each of the two hidden fully connected layers; a narrower network gets less, so that the number of
+        units that remain is that of the full width.
     """
 
     def __init__(
@@ -48,14 +48,16 @@ class CNNM(nn.Module):
             nn.Conv2d(three, three, 3, padding=1), activation(three), pool(),
         )  # fmt: skip
         self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(6),  # changes nothing at 224 px, and takes other sizes
+            nn.AdaptiveAvgPool2d(6),  # changes nothing at 224 px; accepts other sizes
             nn.Flatten(),
             nn.Linear(36 * three, six), activation(six), drop[0],
             nn.Linear(six, seven), activation(seven), drop[1],
             nn.Linear(seven, num_classes),
         )  # fmt: skip
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):  # no normalisation that would mend other starts
+            if isinstance(
+                module, nn.Conv2d | nn.Linear
+            ):  # without normalisation, other initial weights would not train
                 nn.init.kaiming_normal_(module.weight)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
@@ -86,25 +88,25 @@ class NormalisedResNet(nn.Module):
 
 
 class ScoreFusion(nn.Module):
-    """Networks, each on an input of its own, whose scores are joined; see `fuse_scores`."""
+    """Networks with one input each, whose scores are joined; see `fuse_scores`."""
 
     def __init__(self, branches: Mapping[str, nn.Module], weights: Sequence[float], average: str) -> None:
         super().__init__()
         self.branches, self.weights, self.average = nn.ModuleDict(branches), tuple(weights), average
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """One input a branch, each (B, ...) -> scores (B, C) whose softmax are probabilities."""
+        """One input per branch, each (B, ...) -> scores (B, C) whose softmax are probabilities."""
         scores = [branch(part) for branch, part in zip(self.branches.values(), inputs, strict=True)]
         return fuse_scores(scores, self.weights, self.average)
 
 
 def fuse_scores(logits: Sequence[Tensor], weights: Sequence[float], average: str) -> Tensor:
-    """Weighted mean of what several networks say.
+    """Weighted mean of the scores of several networks.
 
     Parameters
     ----------
     logits : of each network, (B, C).
-    weights : one a network.
+    weights : one per network.
     average : ``logit`` averages logits; ``softmax`` averages probabilities and returns their logarithm.
 
     Returns

@@ -1,9 +1,9 @@
 """Two-Stream: one frame, and ten fields of optical flow (Simonyan & Zisserman, NeurIPS 2014).
 
-Taken from there: CNN-M-2048 in both streams, 2 x 10 = 20 flow channels, no second normalisation in the temporal stream,
-dropout 0.9, and both fusions of the softmax scores: their mean, and a linear SVM on them, L2-normalised and stacked.
-Its spatial stream starts from ImageNet and its temporal one is trained on HMDB51 as well; here nothing is pre-trained.
-Its flow is that of Brox et al.; ours is DIS (`moclip.studies.baselines.inputs`).
+Taken from the paper: CNN-M-2048 in both streams, 2 x 10 = 20 flow channels, no second normalisation in the temporal
+stream, dropout 0.9, and both fusions of the softmax scores: their mean, and a linear SVM on the stacked, L2-normalised
+scores. The original's spatial stream starts from ImageNet and its temporal stream is also trained on HMDB51; here
+nothing is pre-trained. The original's flow is that of Brox et al.; ours is DIS (`moclip.studies.baselines.inputs`).
 """
 
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ def temporal(num_classes: int, width: float = 1.0) -> nn.Module:
 
 
 def svm_fusion(train: Sequence[np.ndarray], labels: np.ndarray, test: Sequence[np.ndarray]) -> np.ndarray:
-    """Scores of a linear SVM that has learned from both streams' probabilities on the training clips.
+    """Scores of a linear SVM trained on both streams' probabilities of the training clips.
 
     Parameters
     ----------
     train, test : softmax scores of each stream, (N, C).
-    labels : of the training clips, (N,), every class among them.
+    labels : of the training clips, (N,); every class occurs.
 
     Returns
     -------
     (N_test, C)
-        Distances from the hyperplanes, one against the rest.
+        Distances from the hyperplanes, one versus rest.
     """
     from sklearn.preprocessing import normalize
     from sklearn.svm import LinearSVC

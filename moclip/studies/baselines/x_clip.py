@@ -1,7 +1,7 @@
 """X-CLIP: CLIP's towers with attention across frames and prompts made from the video (Ni et al., ECCV 2022).
 
-Taken from there, through transformers' ``XCLIPModel``: ViT-B/16 with a message token a frame, a one-layer transformer
-over frames, text embeddings of the class names shifted by the video. Random weights, or those of a local folder.
+Taken from the paper, through transformers' ``XCLIPModel``: ViT-B/16 with a message token per frame, a one-layer
+transformer over frames, text embeddings of the class names adapted to the video. Random weights, or those of a folder.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ class XCLIP(nn.Module):
     num_classes : number of classes C.
     width : factor on all widths; 1 is ViT-B/16's.
     frames : T; 8 in the supervised protocol, 32 in the zero-shot one.
-    size, patch : sides of a frame and of its patches, pixels.
-    weights : folder that transformers can read; its own sizes hold then.
+    size, patch : sides of a frame and of its patches in pixels.
+    weights : folder that transformers can read; it then sets all sizes.
     """
 
     tokens: Tensor
@@ -45,18 +45,18 @@ class XCLIP(nn.Module):
         self.register_buffer("tokens", torch.zeros(num_classes, 77, dtype=torch.long))
 
     def name_classes(self, texts: Sequence[str]) -> None:
-        """What the classes are called, C texts."""
+        """Set the names of the classes, C texts."""
         self.tokens.copy_(import_clip().tokenize(list(texts)))
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, T * 3, H, W), the frames' channels one after another -> logits (B, C)."""
         if not self.tokens.any():
-            raise ValueError("the classes have no names yet, so that all are alike: call name_classes(texts) first")
+            raise ValueError("the classes have no names, so all of them are the same: call name_classes(texts) first")
         pixels = video.unflatten(1, (-1, 3))  # (B, T, 3, H, W)
         return self.model(input_ids=self.tokens, pixel_values=pixels).logits_per_video
 
     def encode_video(self, video: Tensor) -> Tensor:
-        """(B, T * 3, H, W) -> (B, 512 * width): what is computed for every video; texts are computed once."""
+        """(B, T * 3, H, W) -> (B, 512 * width): the part that runs for every video; texts are computed once."""
         return self.model.get_video_features(video.unflatten(1, (-1, 3))).pooler_output
 
 

@@ -1,31 +1,70 @@
-"""What the claims are tested on: a run's artefacts and printed numbers, and what a test gives back."""
+"""A claim of the paper, the artefacts and printed numbers that it is tested on, and the finding that a test returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import Field
 
-from moclip.config.sections import Config
+from moclip.config.sections import Section
 from moclip.datasets.ucf101 import CLASSES, COUNTS
 from moclip.io.artefacts import load_json
 from moclip.report import paper
+from moclip.report.systems import MAIN_SYSTEMS
 
-CONFIRMED, NOT_CONFIRMED, CONTRADICTED = "confirmed", "not confirmed", "contradicted"
-UNTESTABLE, NOT_RUN = "not testable here", "not run"
-VERDICTS = (CONFIRMED, NOT_CONFIRMED, CONTRADICTED, UNTESTABLE, NOT_RUN)
-MAIN = "ucf101-fold1"
+UCF101 = "ucf101-fold1"  # the data set that the paper reports
 
 
-class NotRun(Exception):  # noqa: N818 - no error: a claim whose artefact is absent
-    """What a rule needs is not in the run; the message is where it would stand."""
+class Verdict(StrEnum):
+    """What can be said about a claim, in the order of tables and figures."""
+
+    CONFIRMED = "confirmed"
+    NOT_CONFIRMED = "not confirmed"
+    CONTRADICTED = "contradicted"
+    UNTESTABLE = "not testable here"
+    NOT_RUN = "not run"
+
+
+class NotRun(Exception):  # noqa: N818 - not an error: the artefact that a claim needs is absent
+    """The run lacks what a rule needs; the message says where it would be."""
+
+
+class Claim(Section):
+    """One claim; the head of ``claims.yaml`` explains the fields."""
+
+    id: str
+    place: str
+    claim: str
+    paper: float | str
+    unit: str
+    rule: str
+    args: dict[str, Any] = Field(default_factory=dict)
+    cell: str = ""
+    tolerance: float = 0.01
+    otherwise: Literal["contradicted", "not confirmed"] = "contradicted"
+    note: str = ""
+
+    @property
+    def number(self) -> float:
+        """The paper's number, where it is one."""
+        return float(self.paper)
+
+    def same(self, ours: float) -> bool:
+        """Whether ``ours`` is the paper's number, within the claim's tolerance."""
+        return abs(ours - self.number) <= self.tolerance * abs(self.number)
+
+    def verdict(self, agrees: bool) -> str:
+        """The verdict on a claim that could be tested."""
+        return Verdict.CONFIRMED if agrees else self.otherwise
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found: its number with interval, on which data, the verdict, why, and where it can be looked up."""
+    """Result of a rule: verdict, our number with its interval, the reason, and the file that shows it."""
 
     verdict: str
     ours: float | None
@@ -38,64 +77,76 @@ class Finding:
 
 @dataclass(frozen=True)
 class Artefacts:
-    """A run's files, read when a rule asks for them."""
+    """A run's files, read when a rule asks for them.
+
+    Parameters
+    ----------
+    run : the folder ``runs/<run>``.
+    protocol : the run's protocol, as its tables name it: ``paper`` only where nothing was changed or shortened.
+    """
 
     run: Path
-    config: Config
+    protocol: str
 
     def table(self, name: str) -> pd.DataFrame:
-        """A CSV of the run, by its path there."""
+        """A CSV of the run, by its path in the run's folder."""
         path = self.run / name
         if not path.is_file():
             raise NotRun(name)
-        return pd.read_csv(path, dtype={"dataset": str})  # of own videos, it may be called 2024
+        return pd.read_csv(path, dtype={"dataset": str})  # a user's data set may be called 2024
 
-    def parts(self, names: Sequence[str], block: str = "paper") -> pd.DataFrame:
-        """What notebooks 01 to 03 counted of the named parts, with the file of each row in ``file``."""
-        files = [f"costs/{name}.csv" for name in ("zero_shot", "mv_only", "fusion")]
-        rows = pd.concat([self.table(file).assign(file=file) for file in files]).query("block == @block")
-        if missing := set(names) - set(rows["part"]):
-            raise NotRun(f"{', '.join(files)}: {', '.join(sorted(missing))} ({block})")
-        return rows.set_index("part").loc[list(names)]
+    def counted(self, source: str, parts: Sequence[str] = ()) -> pd.DataFrame:
+        """Costs of networks, one row per part (index), with the file of each row in the column ``file``.
 
-    def rival(self, system: str) -> pd.DataFrame:
-        """What notebook 08 counted of the networks of another system of Table I."""
-        rows = self.table("rivals/costs.csv").query("system == @system")
-        if rows.empty:
-            raise NotRun(f"rivals/costs.csv: {system}")
-        return rows.set_index("part").assign(file="rivals/costs.csv")
+        Parameters
+        ----------
+        source : ``paper`` or ``profile``, the blocks that notebooks 01 to 03 counted; otherwise the name of another
+            system of Table I, which notebook 08 counted.
+        parts : names of the parts, for the first two.
+        """
+        if source in ("paper", "profile"):
+            files, column = [f"costs/{name}.csv" for name in MAIN_SYSTEMS], "block"
+        else:
+            files, column = ["baselines/costs.csv"], "system"
+        rows = pd.concat([self.table(file).assign(file=file) for file in files])
+        rows = rows[rows[column] == source].set_index("part")
+        missing = set(parts) - set(rows.index)
+        if rows.empty or missing:
+            raise NotRun(f"{', '.join(files)}: {', '.join([source, *sorted(missing)])}")
+        return rows.loc[list(parts) or list(rows.index)]
 
     @cached_property
     def ucf101(self) -> bool:
-        """Whether this run is the paper's own: all of UCF101's split 1, its encoder, its network, its protocol."""
-        path = self.run / "data" / f"{MAIN}.json"
+        """Whether this run is the paper's own: all of UCF101's split 1, its encoder, network and protocol."""
+        path = self.run / "data" / f"{UCF101}.json"
         if not path.is_file():
             return False
         manifest = load_json(path)
         counts = (manifest["counts"]["train"], manifest["counts"]["test"])
-        named = manifest["classes"] == list(CLASSES)
-        # A profile or an override that changes the method changes the protocol's name: encoder, network, epochs ...
-        return counts == COUNTS[1] and named and self.config.protocol == "paper"
+        # A profile or an override that changes encoder, network, epochs or the like also changes the protocol's name.
+        return counts == COUNTS[1] and manifest["classes"] == list(CLASSES) and self.protocol == "paper"
 
     def on_ucf101(self, verdict: str) -> str:
-        """``verdict`` where it can be given: on the paper's own data and setting."""
-        return verdict if self.ucf101 else UNTESTABLE
+        """``verdict`` if the run is on the paper's own data and setting, otherwise `Verdict.UNTESTABLE`."""
+        return verdict if self.ucf101 else Verdict.UNTESTABLE
 
     def elsewhere(self, where: str) -> Finding:
-        """Where there is nothing to show, either."""
-        return Finding(UNTESTABLE, None, "this run is not of the paper's data and setting: UCF101's split 1", where)
+        """The finding of a rule that has no number to show on other data."""
+        return Finding(
+            Verdict.UNTESTABLE, None, "this run is not of the paper's data and setting: UCF101's split 1", where
+        )
 
 
 def cell(reference: str) -> Any:
-    """A number of the paper or of others: ``table1/fusion/top1``, ``external/coviar_mv/value``."""
+    """A printed number: ``table1/fusion/top1`` (the paper's), ``external/coviar_mv/value`` (published by others)."""
     exhibit, row, column = reference.split("/")
     table = paper.numbers(exhibit)
     return table.set_index(table.columns[0]).loc[row, column]
 
 
 def printed(*references: str) -> str:
-    """Where printed numbers stand."""
-    places: dict[str, list[str]] = {}
+    """The files and cells of printed numbers, as evidence."""
+    cells: dict[str, list[str]] = {}
     for exhibit, _, place in (reference.partition("/") for reference in references):
-        places.setdefault(exhibit, []).append(place)
-    return "; ".join(f"moclip/report/paper/{exhibit}.csv: {', '.join(own)}" for exhibit, own in places.items())
+        cells.setdefault(exhibit, []).append(place)
+    return "; ".join(f"moclip/report/paper/{exhibit}.csv: {', '.join(places)}" for exhibit, places in cells.items())

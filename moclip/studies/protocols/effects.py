@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from scipy import stats
 
 from moclip.report import statistics as metrics
-from moclip.report.figures.plots import COLOURS, LABELS, MARKERS, whiskers
+from moclip.report.figures.accuracy import whiskers
+from moclip.report.statistics import Bootstrap
+from moclip.report.systems import SYSTEMS
 
 STREAMS = ("mv_only", "fusion")
 
@@ -48,8 +50,7 @@ def effects(
     dataset: str,
     variants: Sequence[str],
     trained: Sequence[str],
-    resamples: int,
-    confidence: float,
+    bootstrap: Bootstrap,
 ) -> pd.DataFrame:
     """Each variant against the first of them, on the same clips and seeds.
 
@@ -68,13 +69,13 @@ def effects(
     rows = []
     for stream in STREAMS:
         systems = {variant: system_name(stream, variant) for variant in variants}
-        noise = seed_noise(predictions, dataset, [systems[variant] for variant in trained], confidence)
+        noise = seed_noise(predictions, dataset, [systems[variant] for variant in trained], bootstrap.confidence)
         own: list[dict[str, Any]] = []
         for variant, system in systems.items():
-            estimate = metrics.accuracy(predictions, dataset, system, resamples, confidence)
+            estimate = metrics.accuracy(predictions, dataset, system, bootstrap)
             row = {"dataset": dataset, "stream": stream, "variant": variant, "accuracy": estimate.value}
             if variant != variants[0]:
-                gap = metrics.difference(predictions, dataset, system, systems[variants[0]], resamples, confidence)
+                gap = metrics.difference(predictions, dataset, system, systems[variants[0]], bootstrap)
                 row |= {"difference": gap.value, "low": gap.low, "high": gap.high, "noise": noise}
                 row["reading"] = reading(row, variant, variants[0])
             own.append(row | {"n_test": estimate.n, "seeds": estimate.seeds})
@@ -128,12 +129,16 @@ def effect_dots(axes: Axes, table: pd.DataFrame, stream: str) -> None:
         axes.axvspan(-noise, noise, color="#E6E6E6", lw=0, zorder=0, label="noise of the seeds")
     axes.axvline(0, color="black", lw=0.8)
     values, errors = whiskers(own, "difference")
-    axes.errorbar(values, own.index, xerr=errors, fmt=MARKERS[stream], ms=4, lw=0.9, color=COLOURS[stream])
+    axes.errorbar(
+        values, own.index, xerr=errors, fmt=SYSTEMS[stream].marker, ms=4, lw=0.9, color=SYSTEMS[stream].colour
+    )
     axes.axhline(len(own) - 1.5, color="#999999", lw=0.6, ls=":")
     axes.set_yticks(own.index, own["variant"])
     axes.tick_params(axis="y", length=0)
     base = 100 * table.loc[table["stream"] == stream, "accuracy"].iloc[0]
-    axes.set(ylim=(len(own) - 0.5, -0.5), xlabel="difference (points)", title=f"{LABELS[stream]}: paper {base:.1f} %")
+    axes.set(
+        ylim=(len(own) - 0.5, -0.5), xlabel="difference (points)", title=f"{SYSTEMS[stream].label}: paper {base:.1f} %"
+    )
 
 
 def _said(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Numbers of a data set's page: a row a clip, a row a class, and how long the vectors are."""
+"""Statistics of a data set: one row per clip, one row per class, and the lengths of the vectors."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -18,40 +18,39 @@ LENGTHS = (0, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128)
 def clips(
     dataset: "VideoDataset", facts: Mapping[str, "Facts"], factor: Callable[[int, float], float], bound: float
 ) -> pd.DataFrame:
-    """A row a clip that could be read.
+    """One row per clip that could be read.
 
     Parameters
     ----------
     facts : `moclip.datasets.facts.facts_of`.
-    factor : (width, fps) -> what vectors are multiplied by, `moclip.inputs.transforms.InputScale.factor`.
+    factor : (width, fps) -> scale of the vectors, `moclip.inputs.transforms.InputScale.factor`.
     bound : length at which the 8-bit range ends.
 
     Returns
     -------
     DataFrame
-        video, class_name, group, split, codec, width, height, fps, frames, seconds, i_distance (frames an
-        I-frame), b_share, kbit_s, saturated, vectors (their number), mean_length (of the vectors' longer component;
-        scaled).
+        video, class_name, group, split, codec, width, height, fps, frames, seconds, i_distance (frames per I-frame),
+        b_share, kbit_s, saturated, vectors (their number), mean_length (of the vectors' longer component, scaled).
     """
     rows = []
     for split in ("train", "val", "test"):
         for clip in getattr(dataset, split):
-            if (own := facts.get(clip.name)) is None:
+            if (fact := facts.get(clip.name)) is None:
                 continue
-            scale = factor(own.width, own.fps) if own.lengths else 1.0
-            count = np.array(own.lengths)
-            mean = (count * np.arange(len(count))).sum() / own.scale * scale / count.sum() if count.sum() else np.nan
+            scale = factor(fact.width, fact.fps) if fact.lengths else 1.0
+            count = np.array(fact.lengths)
+            mean = (count * np.arange(len(count))).sum() / fact.scale * scale / count.sum() if count.sum() else np.nan
             row = {"video": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split}
-            row |= {name: getattr(own, name) for name in SHOWN}
-            row |= {"saturated": own.saturated(bound, scale), "vectors": int(count.sum()), "mean_length": mean}
+            row |= {name: getattr(fact, name) for name in SHOWN}
+            row |= {"saturated": fact.saturated(bound, scale), "vectors": int(count.sum()), "mean_length": mean}
             rows.append(row)
     return pd.DataFrame(rows).round(6)
 
 
 def classes(table: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    """A row a class, in the data set's order: clips of each split, groups, and medians of the rest.
+    """One row per class, in the data set's order: clips of each split, groups, and medians of the rest.
 
-    ``b_clips`` is the share of clips with B-frames; ``saturated`` counts all vectors of the class alike.
+    ``b_clips`` is the share of clips with B-frames; ``saturated`` is the share among all vectors of the class.
     """
     by = table.groupby("class_name")
     result = table.pivot_table(index="class_name", columns="split", values="video", aggfunc="count", fill_value=0)
@@ -68,11 +67,11 @@ def classes(table: pd.DataFrame, order: list[str]) -> pd.DataFrame:
 def longer_than(facts: Mapping[str, "Facts"], factor: Callable[[int, float], float]) -> pd.DataFrame:
     """Share of all block vectors whose longer component exceeds each of `LENGTHS`: length, share."""
     beyond, total = np.zeros(len(LENGTHS)), 0
-    for own in facts.values():
-        count = np.array(own.lengths, dtype=np.int64)
+    for fact in facts.values():
+        count = np.array(fact.lengths, dtype=np.int64)
         if not count.sum():
             continue
-        lengths = np.arange(len(count)) / own.scale * factor(own.width, own.fps)
+        lengths = np.arange(len(count)) / fact.scale * factor(fact.width, fact.fps)
         beyond += [count[lengths > length].sum() for length in LENGTHS]
         total += count.sum()
     return pd.DataFrame({"length": LENGTHS, "share": (beyond / total if total else np.nan * beyond).round(8)})

@@ -1,4 +1,4 @@
-"""The page of plots of a data set (balance, lengths, formats, motion, encoders), and the shortcut audit's plots."""
+"""Figures of a data set (balance, lengths, formats, motion, encoders) and of the shortcut audit."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,21 +7,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from moclip.report.figures.plots import whiskers
+from moclip.report.figures.accuracy import percent_bars
 
 SPLITS = {"train": "#0072B2", "val": "#56B4E9", "test": "#E69F00"}
 ONE = "#0072B2"
-MANY = 30  # classes beyond which their names would not be readable: they are numbered instead
+MANY = 30  # with more classes, names would not be readable: the classes are numbered instead
 
 
 def page(clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound: float, title: str) -> Figure:
-    """Eight panels.
+    """A page of eight panels.
 
     Parameters
     ----------
     clips, classes, longer : the tables of `moclip.studies.shortcuts.data_stats`.
-    bound : length at which the 8-bit range ends; marked.
-    title : what the data are, above the page.
+    bound : length at which the 8-bit range ends; it is marked.
+    title : stands above the page and describes the data.
     """
     rows = len(classes) if len(classes) <= MANY else 12
     figure, panels = plt.subplots(4, 2, figsize=(7.2, 5.4 + 0.34 * rows), height_ratios=[rows + 4, 12, 12, rows + 4])
@@ -39,20 +39,21 @@ def page(clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound
 
 
 def describe(clips: pd.DataFrame, classes: pd.DataFrame, bound: float) -> str:
-    """The page in words, for those who cannot see it."""
+    """The alt text of `page`."""
     saturated = (clips["saturated"] * clips["vectors"]).sum() / max(clips["vectors"].sum(), 1)
     medians = {name: f"median {clips[name].median():.3g}" for name in ("seconds", "frames", "i_distance")}
     return (
-        f"Eight panels on {len(clips)} clips of {len(classes)} classes. Clips a class by split. Share of vectors "
-        f"beyond {bound:g} pixels a class ({100 * saturated:.2f} % over all). Durations in seconds "
+        f"Eight panels on {len(clips)} clips of {len(classes)} classes. Clips per class by split. Share of vectors "
+        f"beyond {bound:g} pixels per class ({100 * saturated:.2f} % over all). Durations in seconds "
         f"({medians['seconds']}) and frames ({medians['frames']}). Frame sizes and rates. Share of vectors longer than "
-        f"a length. Frames an I-frame of each clip by class ({medians['i_distance']}). Clips with B-frames a class."
+        f"a length. Frames per I-frame of each clip by class ({medians['i_distance']}). Share of clips with B-frames "
+        "per class."
     )
 
 
 def _balance(axes: Axes, classes: pd.DataFrame) -> None:
     left = np.zeros(len(classes))
-    height = 0.8 if len(classes) <= MANY else 1.0  # gaps between thin bars would be all that one sees
+    height = 0.8 if len(classes) <= MANY else 1.0  # thin bars need no gaps
     for split, colour in SPLITS.items():
         if classes[split].any():
             axes.barh(range(len(classes)), classes[split], height, left, color=colour, lw=0, label=split)
@@ -108,7 +109,7 @@ def _i_frames(axes: Axes, clips: pd.DataFrame, classes: pd.DataFrame) -> None:
     places = {name: place for place, name in enumerate(classes["class_name"])}
     axes.plot(clips["i_distance"], clips["class_name"].map(places), "|", ms=5, mew=0.8, color=ONE)
     _name_classes(axes, classes)
-    axes.set(xlabel="frames an I-frame, a mark a clip", xscale="log")
+    axes.set(xlabel="Frames per I-frame (one mark per clip)", xscale="log")
     low, high = clips["i_distance"].min(), clips["i_distance"].max()
     axes.set_xlim(max(low / 1.5, 0.7), high * 1.5)
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low / 1.5 <= tick <= high * 1.5]
@@ -122,48 +123,42 @@ def _name_classes(axes: Axes, classes: pd.DataFrame) -> None:
         axes.set_yticks(range(len(classes)), list(classes["class_name"]))
         axes.tick_params(axis="y", length=0)
     else:
-        axes.set_ylabel("class, by its number")
+        axes.set_ylabel("class number")
     axes.set_ylim(len(classes) - 0.5, -0.5)
 
 
 def shortcut_bars(axes: Axes, audit: pd.DataFrame, colours: dict[str, str]) -> None:
-    """Accuracy from settings alone: a bar a set of settings and stream, with interval; chance and dealt classes marked.
+    """Accuracy from settings alone: one bar per set and stream, beside chance and permuted classes.
 
     Parameters
     ----------
     audit : `moclip.studies.shortcuts.audit.audit` of one data set, streams stacked.
     colours : stream -> colour.
     """
-    audit = audit.reset_index(drop=True)
-    values, errors = whiskers(audit)
-    axes.barh(audit.index, values, xerr=errors, color=audit["stream"].map(colours), error_kw={"lw": 0.8})
-    for place, (value, high) in enumerate(zip(values, 100 * audit["high"], strict=True)):
-        axes.text(np.nanmax([value, high]) + 1.5, place, f"{value:.1f}", va="center", fontsize=7)
-    axes.plot(100 * audit["permuted"], audit.index, "k|", ms=9, label="classes dealt anew (mean)")
+    labels = [f"{row['features']} ({row['stream']})" for row in audit.to_dict("records")]
+    percent_bars(axes, audit, labels, [colours[stream] for stream in audit["stream"]])
+    axes.plot(100 * audit["permuted"], range(len(audit)), "k|", ms=9, label="classes permuted (mean)")
     axes.axvline(100 * audit["chance"].iloc[0], color="black", lw=0.8, ls="--", label="chance")
-    axes.set_yticks(audit.index, [f"{row['features']} ({row['stream']})" for row in audit.to_dict("records")])
-    axes.invert_yaxis()
-    axes.set(xlabel="top-1 accuracy (%)", xlim=(0, 112))
     _legend_below(axes, 2)
 
 
 def ablation_dots(axes: Axes, ablation: pd.DataFrame, colours: dict[str, str]) -> None:
-    """What each setting tells alone (filled) and what is left without it (open), by stream; all together as a line."""
+    """Accuracy from each setting alone (filled), from all others (open) and from all settings (line), by stream."""
     features = list(dict.fromkeys(ablation["feature"]))
     streams = list(dict.fromkeys(ablation["stream"]))
     for offset, stream in zip(np.linspace(-0.15, 0.15, len(streams)) * (len(streams) > 1), streams, strict=True):
-        own = ablation[ablation["stream"] == stream].set_index("feature").loc[features]
+        table = ablation[ablation["stream"] == stream].set_index("feature").loc[features]
         places, colour = np.arange(len(features)) + offset, colours[stream]
-        axes.plot(100 * own["alone"], places, "o", ms=4, color=colour, label=f"{stream}: alone", clip_on=False)
-        axes.plot(100 * own["without"], places, "o", ms=4, mfc="white", color=colour, label=f"{stream}: all but it")
-        axes.axvline(100 * own["all"].iloc[0], color=colour, lw=0.8, label=f"{stream}: all")
+        axes.plot(100 * table["alone"], places, "o", ms=4, color=colour, label=f"{stream}: alone", clip_on=False)
+        axes.plot(100 * table["without"], places, "o", ms=4, mfc="white", color=colour, label=f"{stream}: all others")
+        axes.axvline(100 * table["all"].iloc[0], color=colour, lw=0.8, label=f"{stream}: all")
     axes.set_yticks(range(len(features)), features)
     axes.set(xlabel="top-1 accuracy (%)", xlim=(0, 100), ylim=(len(features) - 0.5, -0.5))
     _legend_below(axes, len(streams))
 
 
 def _legend_below(axes: Axes, columns: int) -> None:
-    """A legend under the figure, however low that is."""
+    """A legend below the figure, regardless of its height."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)

@@ -14,8 +14,9 @@ from matplotlib.colors import to_hex
 from matplotlib.quiver import Quiver
 
 from moclip.report.figures import motion as fields
-from moclip.report.figures import plots
+from moclip.report.figures import style
 from moclip.report.figures.clip_card import card
+from moclip.report.systems import SYSTEMS
 from moclip.video import Motion
 
 
@@ -80,7 +81,7 @@ def test_bars_of_each_system_in_its_colour(scores):
     for axes, (system, best) in zip(bars, scores.items(), strict=True):
         assert [bar.get_width() for bar in axes.patches] == best.tolist()
         assert [label.get_text() for label in axes.get_yticklabels()] == list(best.index)
-        true = [to_hex(bar.get_facecolor()).upper() == plots.COLOURS[system] for bar in axes.patches]
+        true = [to_hex(bar.get_facecolor()).upper() == SYSTEMS[system].colour for bar in axes.patches]
         assert true == [name == "Archery" for name in best.index]
 
 
@@ -96,11 +97,11 @@ def test_bars_of_each_system_in_its_colour(scores):
     ids=["I and P", "with B", "still", "hardly", "wild"],
 )
 def test_it_draws_without_a_warning(scores, motion, tmp_path):
-    plots.use_style()
+    style.use_style()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure, *_ = drawn(motion, len(motion) - 1, scores)
-        plots.save_figure(tmp_path, "card", figure, "alt")
+        style.save_figure(tmp_path, "card", figure, "alt")
 
 
 def test_with_b_frames_there_is_nothing_to_add_up(scores):

@@ -12,8 +12,7 @@ import pytest
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 
-from moclip.config.load import load_config
-from moclip.report.figures import diagram, plots
+from moclip.report.figures import diagram, style
 
 PARTS = pd.DataFrame(
     [
@@ -28,9 +27,12 @@ PARTS = pd.DataFrame(
 ).set_index("part")  # fmt: skip
 
 
-def drawn(config=None, classes=9, **trainable):
+SETTINGS = {"prompts": "scene", "frame": "middle", "field": "raw", "average": "softmax"}
+
+
+def drawn(settings=None, classes=9, **trainable):
     parts = PARTS.assign(trainable=[trainable.get(name.replace(" ", "_"), 0) for name in PARTS.index])
-    return diagram.overview(parts, config or load_config("quick"), classes)
+    return diagram.overview(parts, classes, **SETTINGS | (settings or {}))
 
 
 def words(figure):
@@ -56,8 +58,7 @@ def closed():
 
 
 def test_the_numbers_given_stand_in_it():
-    config = load_config("quick", {"encoder.frame": "first", "encoder.prompts": "name", "motion.field": "accumulated"})
-    text = "\n".join(words(drawn(config)))
+    text = "\n".join(words(drawn({"frame": "first", "prompts": "name", "field": "accumulated"})))
     for said in (
         "9 class names\nin prompts (name)", "first frame\n3 x 96 x 80",
         "accumulated motion\nvectors, 2 x 64 x 56\n7 views",
@@ -98,7 +99,7 @@ def test_the_legend_tells_the_two_colours_apart():
 
 @pytest.mark.parametrize(("average", "said"), [("softmax", "mean of probabilities"), ("logit", "mean of logits")])
 def test_it_says_what_is_averaged(average, said):
-    text = "\n".join(words(drawn(load_config("quick", {"mv.average": average}))))
+    text = "\n".join(words(drawn({"average": average})))
     assert f"linear on each view,\n{said}" in text
 
 
@@ -107,8 +108,8 @@ def test_no_text_leaves_its_box_and_none_is_tiny():
     parts = PARTS.assign(trainable=0)
     parts["architecture"] = ["EfficientNet-Lite0", "MiniLM + ridge regression", "tf_efficientnet_lite0", "MLP", ""]
     parts["input"] = ["3 x 224 x 224", None, "2 x 224 x 224", None, None]
-    plots.use_style()
-    figure = diagram.overview(parts, load_config("quick", {"motion.field": "accumulated"}), 101)
+    style.use_style()
+    figure = diagram.overview(parts, 101, **SETTINGS | {"field": "accumulated"})
     renderer = figure.canvas.get_renderer()
     (axes,) = figure.axes
     for box in (patch for patch in axes.patches if isinstance(patch, FancyBboxPatch)):
@@ -120,7 +121,7 @@ def test_no_text_leaves_its_box_and_none_is_tiny():
 
 
 def test_both_files_are_drawn_without_a_warning(tmp_path):
-    plots.use_style()
+    style.use_style()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.save_figure(tmp_path, "figure1", drawn(), "alt")
+        style.save_figure(tmp_path, "figure1", drawn(), "alt")

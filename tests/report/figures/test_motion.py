@@ -10,7 +10,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.quiver import Quiver
 
 from moclip.report.figures import motion as fields
-from moclip.report.figures import plots
+from moclip.report.systems import SYSTEMS
 from moclip.video import Motion
 
 
@@ -32,7 +32,9 @@ def test_a_direction_has_its_colour(vector, direction):
     colour = fields.colour_field(np.array([[vector]], float), bound=5)[0, 0]
     expected = dict(zip(["right", "down", "left", "up"], fields.DIRECTION_COLOURS, strict=True))[direction]
     assert to_hex(colour).upper() == expected
-    assert set(fields.DIRECTION_COLOURS) <= {*plots.COLOURS.values(), "#F0E442"}, "Okabe and Ito's"
+    assert set(fields.DIRECTION_COLOURS) <= {*(system.colour for system in SYSTEMS.values()), "#F0E442"}, (
+        "Okabe and Ito's"
+    )
 
 
 def test_between_two_directions_their_colours_are_mixed():

@@ -7,14 +7,15 @@ import torch.nn.functional as F
 from scipy.special import softmax
 from torch import nn
 
+from moclip.config.sections import ConfigError
 from moclip.engine import profiling as costs
 from moclip.models import create_model, list_models
 from moclip.report.paper import numbers
+from moclip.report.systems import SYSTEMS
 from moclip.studies.baselines import emv, two_stream
 from moclip.studies.baselines.clip import CLIPZeroShot
-from moclip.studies.baselines.systems import CHANNELS, RIVALS, SEES
-from moclip.studies.baselines.tables import SAME, SEEN
-from moclip.studies.baselines.training import count
+from moclip.studies.baselines.costs import count
+from moclip.studies.baselines.systems import BASELINES, INPUT_OF, INPUTS, NETWORKS, chosen_networks, joined_systems
 from moclip.studies.baselines.trunks import fuse_scores
 
 NARROW = 1 / 16
@@ -38,6 +39,11 @@ KNOWN = {
 }
 
 
+def channels(name):
+    kind = INPUTS[INPUT_OF[name]]
+    return kind.frames * kind.channels
+
+
 def build(name, num_classes=5, seed=0):
     more = {"size": 64} if name in ("clip_zero_shot", "clip_head", "x_clip") else {}
     torch.manual_seed(seed)
@@ -49,24 +55,44 @@ def build(name, num_classes=5, seed=0):
 
 def test_every_row_of_the_paper_has_a_model_but_one():
     stated = numbers("table1").set_index("system")["method"]
-    assert {SAME.get(system, system) for system in stated.index} - set(RIVALS) == {"epk_clip"}
-    assert all(RIVALS[system].method == method for system, method in stated.items() if system in RIVALS)
-    assert set(RIVALS) <= set(list_models()) and set(SEES) < set(list_models())
-    assert {part for rival in RIVALS.values() for part in rival.parts} <= set(list_models())
-    assert set(SEES.values()) == set(CHANNELS) == set(SEEN)
+    assert {SYSTEMS[system].model if system in SYSTEMS else system for system in stated.index} - set(BASELINES) == {
+        "epk_clip"
+    }
+    assert all(BASELINES[system].method == method for system, method in stated.items() if system in BASELINES)
+    assert set(BASELINES) <= set(list_models()) and set(INPUT_OF) < set(list_models())
+    assert {part for baseline in BASELINES.values() for part in baseline.parts} <= set(list_models())
+    assert set(INPUT_OF.values()) == set(INPUTS)
+
+
+def test_which_networks_are_trained_and_joined():
+    """All that can be trained from scratch, each after its teacher; the same network is trained once."""
+    names = chosen_networks(())
+    assert set(names) == set(NETWORKS) - {"clip_head", "clip_zero_shot", "dtmv_cnn"}
+    assert joined_systems(names) == {
+        "coviar": ["coviar_iframe", "coviar_mv", "coviar_residual"],
+        "two_stream": ["two_stream_spatial", "two_stream_temporal"],
+        "dtmv_rgb": ["emv_cnn", "two_stream_spatial"],
+    }
+    assert joined_systems(["coviar_mv", "emv_cnn"]) == {}
+    assert chosen_networks(["two_stream_temporal", "emv_cnn"]) == ["two_stream_temporal", "emv_cnn"]
+    for which in (["emv_cnn"], ["emv_cnn", "two_stream_temporal"]):
+        with pytest.raises(ConfigError, match="emv_cnn learns from two_stream_temporal: name that one before it"):
+            chosen_networks(which)
+    with pytest.raises(ConfigError, match=r"baselines.which: unknown 'emv_cn' \(did you mean 'emv_cnn'\?\)"):
+        chosen_networks(["emv_cn"])
 
 
 def test_recipes_of_scores():
     """As many weights as parts; a network's views are averaged alike in all of its systems; words say the same."""
     averages = {}
-    for rival in RIVALS.values():
-        assert len(rival.weights) in (0, len(rival.parts))
-        if rival.weights:
-            said = " : ".join(f"{weight:g}" for weight in rival.weights)
-            word = {"logit": f"logits, {said}", "softmax": "mean of probabilities"}[rival.average]
-            assert rival.join.startswith(word)
-        for part in rival.parts:
-            assert averages.setdefault(part, rival.average) == rival.average
+    for baseline in BASELINES.values():
+        assert len(baseline.weights) in (0, len(baseline.parts))
+        if baseline.weights:
+            said = " : ".join(f"{weight:g}" for weight in baseline.weights)
+            word = {"logit": f"logits, {said}", "softmax": "mean of probabilities"}[baseline.average]
+            assert baseline.join.startswith(word)
+        for part in baseline.parts:
+            assert averages.setdefault(part, baseline.average) == baseline.average
     logits = {part for part, average in averages.items() if average == "logit"}
     assert logits == {"coviar_iframe", "coviar_mv", "coviar_residual"}, "as in their own test scripts"
 
@@ -96,13 +122,13 @@ def test_thirty_two_frames_cost_x_clip_four_times_eight():
         network = create_model("x_clip", num_classes=101, frames=32).eval()
         macs = costs.macs(network.encode_video, torch.zeros(1, 96, 224, 224)) / 1e9
     assert macs == pytest.approx(564.4, abs=0.05)
-    assert macs == pytest.approx(RIVALS["x_clip"].own_views[0] * count("x_clip")["macs_per_view"] / 1e9, rel=1e-3)
+    assert macs == pytest.approx(BASELINES["x_clip"].own_views[0] * count("x_clip")["macs_per_view"] / 1e9, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", sorted(SEES))
+@pytest.mark.parametrize("name", sorted(INPUT_OF))
 def test_forward_and_backward(name):
     network = build(name)
-    views = torch.randn(2, CHANNELS[SEES[name]], 64, 64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    views = torch.randn(2, channels(name), 64, 64, generator=torch.Generator().manual_seed(1)).requires_grad_()
     logits = network.eval()(views)
     assert logits.shape == (2, 5) and torch.isfinite(logits).all()
     F.cross_entropy(logits, torch.tensor([0, 3])).backward()
@@ -114,7 +140,7 @@ def test_forward_and_backward(name):
 @pytest.mark.parametrize("name", FUSED)
 def test_fused_systems_are_their_parts(name):
     network = build(name).eval()
-    inputs = [torch.randn(2, CHANNELS[SEES[part]], 64, 64) for part in FUSED[name]]
+    inputs = [torch.randn(2, channels(part), 64, 64) for part in FUSED[name]]
     scores = network(*inputs)
     assert scores.shape == (2, 5)
     scores.sum().backward()
@@ -126,7 +152,7 @@ def test_fused_systems_are_their_parts(name):
     else:
         expected = (parts[0].softmax(dim=1) + parts[1].softmax(dim=1)) / 2
         torch.testing.assert_close(scores.detach().softmax(dim=1), expected)
-    assert list(RIVALS[name].parts) == list(FUSED[name])
+    assert list(BASELINES[name].parts) == list(FUSED[name])
 
 
 def test_fusions_by_hand():
@@ -207,6 +233,7 @@ def test_clip_zero_shot_is_transformers_clip(clip_file):
     from transformers import CLIPConfig, CLIPModel
 
     from moclip.encoders import load_encoder
+    from moclip.encoders.base import class_embeddings
 
     sizes = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 1}
     theirs = CLIPModel(
@@ -220,7 +247,9 @@ def test_clip_zero_shot_is_transformers_clip(clip_file):
     missing = theirs.load_state_dict(as_transformers(encoder.model.state_dict()), strict=False).missing_keys
     assert all(name.endswith("position_ids") for name in missing), missing
     texts, images = ["a cat", "two dogs running", "tea"], torch.randn(2, 3, 64, 64)
-    ours = CLIPZeroShot.from_encoder(encoder, [[text] for text in texts])
+    ours = CLIPZeroShot(len(texts), width=1 / 8)
+    ours.tower, ours.logit_scale = encoder.image_tower, encoder.logit_scale
+    ours.classes = class_embeddings(encoder, [[text] for text in texts])
     with torch.no_grad():
         expected = theirs(input_ids=clip.tokenize(texts), pixel_values=images).logits_per_image
         torch.testing.assert_close(ours(images), expected, atol=1e-5, rtol=1e-5)

@@ -5,19 +5,18 @@ import pytest
 import torch
 
 from moclip.config.load import load_config
-from moclip.config.sections import ConfigError
 from moclip.datasets.base import Clip
 from moclip.inputs.transforms import InputScale
 from moclip.models import create_model
 from moclip.studies.baselines import inputs as room
-from moclip.studies.baselines import training as rivals
-from moclip.studies.baselines.systems import CHANNELS, SEES
+from moclip.studies.baselines import training
+from moclip.studies.baselines.systems import INPUT_OF, INPUTS
 from moclip.video import encode, read_frames, read_motion, read_residual
 from moclip.video.store import store_motion
 
 PIXELS = InputScale("pixels", 20.0)
-ALL = sorted(CHANNELS)
-STEP = (3, -2)  # pixels a frame, right and up
+ALL = sorted(INPUTS)
+STEP = (3, -2)  # pixels per frame, right and up
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +42,8 @@ def test_shapes(moving):
     found = read(moving, ALL, size=48)
     assert set(found) == set(ALL)
     for kind, values in found.items():
-        views = 1 if kind == "clip" else 3
-        assert values.shape == (views, CHANNELS[kind], 48, 48) and values.dtype == np.uint8, kind
+        views, channels = (1, 24) if kind == "clip" else (3, INPUTS[kind].channels)
+        assert values.shape == (views, channels, 48, 48) and values.dtype == np.uint8, kind
 
 
 def test_pictures_are_decoded_once(moving, monkeypatch):
@@ -127,7 +126,12 @@ def test_units_are_the_configuration_s(moving):
 def small(monkeypatch, tmp_path):
     monkeypatch.setenv("MOCLIP_HOME", str(tmp_path))
     monkeypatch.setattr(room, "for_each_file", in_process)
-    return load_config("smoke", {"rivals.views": 2, "rivals.batch_size": 4, "device": "cpu"})
+    return load_config("smoke", {"baselines.views": 2, "baselines.batch_size": 4, "device": "cpu"})
+
+
+def read_all(clips, kinds, store, config, **changes):
+    settings = config.baselines.model_copy(update=changes)
+    return room.baseline_inputs(clips, kinds, store, settings, PIXELS)
 
 
 def in_process(work, jobs, description, workers, executor, done):
@@ -137,62 +141,59 @@ def in_process(work, jobs, description, workers, executor, done):
 
 def test_inputs_are_kept_by_content(photos, store, small, monkeypatch):
     kinds = ["frame", "motion"]
-    first = room.rival_inputs(photos.clips, kinds, store, small)
+    first = read_all(photos.clips, kinds, store, small)
     assert {kind: values.shape for kind, values in first.items()} == {
         "frame": (12, 2, 3, 48, 48), "motion": (12, 2, 2, 48, 48)
     }  # fmt: skip
-    monkeypatch.setattr(room, "read_inputs", None)  # nothing is read again, in whatever order, under whatever name
+    monkeypatch.setattr(room, "read_inputs", None)  # nothing is read again, in any order, under any name
     renamed = [Clip(clip.path, 0, "other", "g", f"n{number}") for number, clip in enumerate(photos.clips[::-1])]
-    again = room.rival_inputs(renamed, kinds, store, small)
+    again = read_all(renamed, kinds, store, small)
     for kind in kinds:
         np.testing.assert_array_equal(again[kind], first[kind][::-1])
     with pytest.raises(TypeError):
-        room.rival_inputs(photos.clips, kinds, store, load_config("smoke", {"rivals.views": 3}))
+        read_all(photos.clips, kinds, store, small, views=3)
 
 
 # --- trained --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(SEES) - {"clip_zero_shot"}))
+@pytest.mark.parametrize("name", sorted(set(INPUT_OF) - {"clip_zero_shot"}))
 def test_one_epoch_on_generated_clips(name, photos, store, small):
-    kind = SEES[name]
-    inputs = {
-        kind: torch.from_numpy(values) for kind, values in room.rival_inputs(photos.clips, [kind], store, small).items()
-    }
+    kind = INPUT_OF[name]
+    inputs = {kind: torch.from_numpy(values) for kind, values in read_all(photos.clips, [kind], store, small).items()}
     labels = torch.tensor([clip.label for clip in photos.train])
     torch.manual_seed(0)
-    more = {"size": 48} if kind == "clip" else {"size": 64} if name == "clip_head" else {}
-    network = create_model(name, num_classes=4, width=1 / 8, **more)  # 1/16: oneDNN on AVX2 corrupts memory, torch 2.14
+    size = 64 if name == "clip_head" else 48
+    # At a width of 1/16, oneDNN on AVX2 corrupts memory (torch 2.14).
+    network = training.build(name, ["a", "b", "c", "d"], width=1 / 8, size=size)
     seen = inputs[kind]
-    if name == "x_clip":
-        network.name_classes(["a", "b", "c", "d"])
     if name == "clip_head":
         seen = torch.nn.functional.interpolate(seen.flatten(0, 1), 64).unflatten(0, seen.shape[:2])
     before = {key: value.clone() for key, value in network.named_parameters()}
-    history = rivals.fit_rival(name, network, seen[:8], labels, small.rivals, device="cpu")
+    history = training.fit_baseline(name, network, seen[:8], labels, small.baselines, device="cpu")
     assert len(history) == 1 and np.isfinite(history["loss"]).all()
     after = dict(network.named_parameters())
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     trained = {key for key, value in after.items() if value.requires_grad}
     assert changed and changed <= trained, "what is frozen stays"
-    logits = rivals.view_logits(name, network, seen, views_a_batch=5)
+    logits = training.view_logits(name, network, seen, batch_size=5)
     assert logits.shape == (12, seen.shape[1], 4) and torch.isfinite(logits).all()
     with torch.no_grad():
-        alone = network(rivals.to_network(seen[3, -1:], kind))
+        alone = network(training.to_network(seen[3, -1:], kind))
     torch.testing.assert_close(logits[3, -1:], alone, atol=1e-5, rtol=1e-4)
 
 
 def test_a_taught_network_comes_nearer_to_its_teacher(small):
     """The teacher says class 0 of every clip; half of the labels say class 1."""
     inputs = torch.randint(0, 256, (8, 2, 20, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    labels, settings = torch.tensor([0, 1] * 4), small.rivals.model_copy(update={"epochs": 15, "lr": 0.003})
+    labels, settings = torch.tensor([0, 1] * 4), small.baselines.model_copy(update={"epochs": 15, "lr": 0.003})
     said = {}
     for taught in (False, True):
         torch.manual_seed(0)
         network = create_model("emv_cnn", num_classes=2, width=1 / 16)
         teacher = torch.tensor([4.0, -4.0]).expand(8, 2, 2) if taught else None
-        rivals.fit_rival("emv_cnn", network, inputs, labels, settings, teacher, "cpu")
-        said[taught] = rivals.view_logits("emv_cnn", network, inputs).softmax(dim=-1)[..., 0].mean().item()
+        training.fit_baseline("emv_cnn", network, inputs, labels, settings, teacher, "cpu")
+        said[taught] = training.view_logits("emv_cnn", network, inputs).softmax(dim=-1)[..., 0].mean().item()
     assert said[True] > said[False] + 0.15
 
 
@@ -202,22 +203,15 @@ def test_training_repeats(small):
     for _ in range(2):
         torch.manual_seed(0)
         network = create_model("coviar_mv", num_classes=2, width=1 / 16)
-        rivals.fit_rival("coviar_mv", network, inputs, torch.tensor([0, 1] * 3), small.rivals, device="cpu")
-        found.append(rivals.view_logits("coviar_mv", network, inputs))
+        training.fit_baseline("coviar_mv", network, inputs, torch.tensor([0, 1] * 3), small.baselines, device="cpu")
+        found.append(training.view_logits("coviar_mv", network, inputs))
     assert torch.equal(*found)
 
 
 def test_to_network():
     values = torch.tensor([0, 64, 128, 192], dtype=torch.uint8).view(1, 1, 2, 2).expand(1, 20, 2, 2)
-    assert rivals.to_network(values, "motion")[0, 0].flatten().tolist() == [-2, -1, 0, 1]
-    assert rivals.to_network(values, "flow_stack")[0, 7].flatten().tolist() == [-1.5, -0.5, 0.5, 1.5]
-
-
-@pytest.mark.parametrize("which", [["emv_cnn"], ["emv_cnn", "two_stream_temporal"]])
-def test_a_teacher_comes_first(which):
-    with pytest.raises(ConfigError, match="name that one before it"):
-        load_config("quick", {"rivals.which": which})
-    load_config("quick", {"rivals.which": which[::-1]} if len(which) > 1 else {})
+    assert training.to_network(values, "motion")[0, 0].flatten().tolist() == [-2, -1, 0, 1]
+    assert training.to_network(values, "flow_stack")[0, 7].flatten().tolist() == [-1.5, -0.5, 0.5, 1.5]
 
 
 def test_without_opencv_the_message_says_what_to_install(monkeypatch):

@@ -12,9 +12,9 @@ from moclip.config.load import load_config
 from moclip.datasets.ucf101 import CLASSES
 from moclip.io.paths import project_root
 from moclip.report import paper
-from moclip.report.figures import plots
+from moclip.studies.claims import figures
 from moclip.studies.claims import ledger as claims
-from moclip.studies.claims.evidence import MAIN, VERDICTS, Artefacts
+from moclip.studies.claims.evidence import UCF101, Artefacts, Verdict
 from moclip.studies.claims.rules import RULES
 
 FIGURES = project_root() / "figures" / "quick"
@@ -36,7 +36,7 @@ def timed(part, seconds):
             "fastest": 0.9 * seconds, "slowest": 1.2 * seconds, "threads": 2}  # fmt: skip
 
 
-def rival(system, params, macs, views, own_views):
+def baseline(system, params, macs, views, own_views):
     return {"system": system, "part": system, "params": params, "trainable": params, "macs_per_view": macs,
             "views": views, "own_views": own_views}  # fmt: skip
 
@@ -49,26 +49,26 @@ COSTS = {
         cost("motion network in fusion", 4e6, 0, None, None, block="profile", feature_dim=1280),
     ],
 }
-RIVALS = [
-    rival("x_clip", 195e6, 141e9, 12, 4),
-    rival("coviar_mv", 11.2e6, 1.774e9, 25, 250),
-    rival("emv_cnn", 90.7e6, 2.614e9, 25, 25),
-    rival("dtmv_cnn", 90.7e6, 2.614e9, 25, 25),
-    rival("two_stream", 181.3e6, 4.278e9, 25, 250),
-    rival("dtmv_rgb", 181.3e6, 4.278e9, 25, 25),
+BASELINES = [
+    baseline("x_clip", 195e6, 141e9, 12, 4),
+    baseline("coviar_mv", 11.2e6, 1.774e9, 25, 250),
+    baseline("emv_cnn", 90.7e6, 2.614e9, 25, 25),
+    baseline("dtmv_cnn", 90.7e6, 2.614e9, 25, 25),
+    baseline("two_stream", 181.3e6, 4.278e9, 25, 250),
+    baseline("dtmv_rgb", 181.3e6, 4.278e9, 25, 25),
 ]
 
 
 @pytest.fixture
 def folder(tmp_path):
     """What a run on generated clips leaves, the other systems of Table I included."""
-    for name in ("costs", "timings", "tables", "data", "rivals"):
+    for name in ("costs", "timings", "tables", "data", "baselines"):
         (tmp_path / name).mkdir()
     for name in ("results", "fusion_gain", "saturated", "per_class-mixed", "per_class-independent"):
         shutil.copy(FIGURES / f"{name}.csv", tmp_path / "tables")
     for name, rows in COSTS.items():
         pd.DataFrame(rows).to_csv(tmp_path / "costs" / f"{name}.csv", index=False)
-    pd.DataFrame(RIVALS).to_csv(tmp_path / "rivals" / "costs.csv", index=False)
+    pd.DataFrame(BASELINES).to_csv(tmp_path / "baselines" / "costs.csv", index=False)
     pd.DataFrame([timed("motion network", 0.25)]).to_csv(tmp_path / "timings" / "mv_only.csv", index=False)
     pd.DataFrame([timed("head", 0.0001)]).to_csv(tmp_path / "timings" / "fusion.csv", index=False)
     steps = {"step": ["decoding", "reading vectors", "re-encoding"], "seconds": [0.010, 0.009, 0.100]}
@@ -79,20 +79,20 @@ def folder(tmp_path):
 
 @pytest.fixture
 def quick(folder):
-    return Artefacts(folder, load_config("quick"))
+    return Artefacts(folder, "paper as shortened by profile quick")
 
 
 @pytest.fixture
 def whole(folder):
     """The same folder as a run on all of UCF101's split 1, with CLIP, as the paper has it; its numbers are met."""
     manifest = {"classes": list(CLASSES), "counts": {"train": 9537, "val": 0, "test": 3783}, "description": "UCF101"}
-    (folder / "data" / f"{MAIN}.json").write_text(json.dumps(manifest))
+    (folder / "data" / f"{UCF101}.json").write_text(json.dumps(manifest))
     shares = {"zero_shot": 0.650, "mv_only": 0.665, "fusion": 0.892}
-    rows = [{"dataset": MAIN, "system": name, "accuracy": share, "low": share - 0.01, "high": share + 0.01,
+    rows = [{"dataset": UCF101, "system": name, "accuracy": share, "low": share - 0.01, "high": share + 0.01,
              "n_test": 3783, "data": "UCF101"} for name, share in shares.items()]  # fmt: skip
     pd.DataFrame(rows).to_csv(folder / "tables" / "results.csv", index=False)
     others = ["zero_shot", "mv_only", "appearance_head", "fusion_permuted"]
-    gains = [{"dataset": MAIN, "system": "fusion", "minus": other, "difference": 0.2, "low": 0.1, "high": 0.3,
+    gains = [{"dataset": UCF101, "system": "fusion", "minus": other, "difference": 0.2, "low": 0.1, "high": 0.3,
               "n_test": 3783} for other in others]  # fmt: skip
     pd.DataFrame(gains).to_csv(folder / "tables" / "fusion_gain.csv", index=False)
     stated = paper.numbers("figure2").set_index("class_name")
@@ -101,17 +101,17 @@ def whole(folder):
         cells = {system: float(str(row[system]).split("-")[0]) for system in SYSTEMS if str(row[system]) != "nan"}
         bounds = {f"{s}_{end}": v + shift for s, v in cells.items() for end, shift in (("low", -0.05), ("high", 0.05))}
         classes.append({"class_name": name, "n_test": 33, "adds": 0.1, **cells, **bounds})
-    pd.DataFrame(classes).to_csv(folder / "tables" / f"per_class-{MAIN}.csv", index=False)
-    pd.DataFrame({"clips": [f"{MAIN} train", f"{MAIN} test"], "saturated": [0.01, 0.01]}).to_csv(
+    pd.DataFrame(classes).to_csv(folder / "tables" / f"per_class-{UCF101}.csv", index=False)
+    pd.DataFrame({"clips": [f"{UCF101} train", f"{UCF101} test"], "saturated": [0.01, 0.01]}).to_csv(
         folder / "tables" / "saturated.csv", index=False
     )
     said = dict(zip(SYSTEMS, ("Nunchucks", "JugglingBalls", "Archery"), strict=True))
-    (folder / "predictions" / MAIN).mkdir(parents=True)
+    (folder / "predictions" / UCF101).mkdir(parents=True)
     for name, word in said.items():
         rows = {"video": ["a", "b"], "class_name": ["Archery", "Biking"], "pred": [word, "Biking"]}
-        table = pd.DataFrame(rows).assign(dataset=MAIN, system=name, seed=0)
-        table.to_csv(folder / "predictions" / MAIN / f"{name}-seed0.csv", index=False)
-    return Artefacts(folder, load_config("ucf101"))
+        table = pd.DataFrame(rows).assign(dataset=UCF101, system=name, seed=0)
+        table.to_csv(folder / "predictions" / UCF101 / f"{name}-seed0.csv", index=False)
+    return Artefacts(folder, load_config("ucf101").protocol)
 
 
 WRITTEN = claims.load_claims()
@@ -164,10 +164,10 @@ def test_every_published_number_has_a_source_and_is_used():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("paper", 89.3, r"'fusion-accuracy' says 89.3, its cell table1/fusion/top1 89.2"),
+        ("paper", 89.3, r"'fusion-accuracy' says 89.3, but its cell table1/fusion/top1 is 89.2"),
         ("rule", "acuracy", r"unknown rule 'acuracy' \(did you mean 'accuracy'\?\)"),
         ("place", "Abstrct", r"unknown place 'Abstrct' \(did you mean 'Abstract'\?\)"),
-        ("id", "mv-accuracy", "two claims are called 'mv-accuracy'"),
+        ("id", "mv-accuracy", "claim 'mv-accuracy': its id is used twice"),
         ("verdict", "confirmed", "'fusion-accuracy': verdict: Extra inputs"),
         ("otherwise", "wrong", "otherwise: Input should be"),
     ],
@@ -234,9 +234,9 @@ def test_a_data_set_may_be_called_as_a_number(quick):
 
 def test_every_verdict_has_a_reason_and_evidence_that_is_there(quick):
     ledger = judged(quick)
-    assert ledger["verdict"].isin(VERDICTS).all()
+    assert ledger["verdict"].isin(list(Verdict)).all()
     assert (ledger[["why", "evidence"]] != "").all(axis=None)
-    decided = ledger[ledger["verdict"].isin(VERDICTS[:3])]
+    decided = ledger[ledger["verdict"].isin(list(Verdict)[:3])]
     assert decided["ours"].notna().all()
     for evidence in decided["evidence"]:
         for place in evidence.split("; "):
@@ -245,22 +245,22 @@ def test_every_verdict_has_a_reason_and_evidence_that_is_there(quick):
 
 
 def test_an_absent_artefact_is_not_run_and_nothing_is_guessed(tmp_path):
-    ledger = judged(Artefacts(tmp_path, load_config("quick")))
+    ledger = judged(Artefacts(tmp_path, "paper as shortened by profile quick"))
     printed_rules = ledger["rule"].isin(PRINTED)
     assert set(ledger.loc[~printed_rules, "verdict"]) == {"not run", "not testable here"}
     assert ledger.loc[~printed_rules, "ours"].isna().all()
-    assert ledger.loc["emv-parameters", "evidence"] == "rivals/costs.csv"
+    assert ledger.loc["emv-parameters", "evidence"] == "baselines/costs.csv"
     assert not ledger.loc[printed_rules, "verdict"].isin({"not run", "not testable here"}).any()
 
 
 def test_a_part_that_was_not_counted_is_not_run(quick):
-    edit(quick.run / "rivals" / "costs.csv", "system", "other", system="emv_cnn")
+    edit(quick.run / "baselines" / "costs.csv", "system", "other", system="emv_cnn")
     edit(quick.run / "costs" / "fusion.csv", "part", "other", part="head")
     edit(quick.run / "timings" / "fusion.csv", "part", "other")
     ledger = judged(quick)
     for name in ("emv-parameters", "head-parameters", "motion-dominates"):
         assert ledger.loc[name, "verdict"] == "not run" and ledger["ours"].isna()[name]
-    assert "head (paper)" in ledger.loc["head-parameters", "evidence"]
+    assert "paper, head" in ledger.loc["head-parameters", "evidence"]
 
 
 def test_the_paper_s_own_run_is_judged(whole):
@@ -272,7 +272,7 @@ def test_the_paper_s_own_run_is_judged(whole):
 
 @pytest.mark.parametrize("change", ["test clips", "order of classes", "encoder", "backbone", "protocol", "short"])
 def test_another_setting_is_not_the_paper_s(whole, change):
-    path = whole.run / "data" / f"{MAIN}.json"
+    path = whole.run / "data" / f"{UCF101}.json"
     manifest = json.loads(path.read_text())
     if change == "test clips":
         manifest["counts"]["test"] -= 1
@@ -285,7 +285,7 @@ def test_another_setting_is_not_the_paper_s(whole, change):
         "protocol": {"protocol": "reference"},
         "short": {"mv.epochs": 90, "mv.milestones": [30, 60]},
     }.get(change, {})
-    run = Artefacts(whole.run, load_config("ucf101", overrides))
+    run = Artefacts(whole.run, load_config("ucf101", overrides).protocol)
     assert judged(run, "fusion-accuracy", "above-mv-only", "hammering")["verdict"].eq("not testable here").all()
 
 
@@ -302,8 +302,8 @@ FLIPS = [  # rule, claim, file (of the run, or of the paper's numbers), column, 
     ("front", "best-trade-off", "paper/published.csv", "gmacs", 16.0, {"method": "MussNet-LF"}, "contradicted"),
     ("throughput", "mv-throughput", "paper/external.csv", "value", 9999, {"unit": "views/s"}, "not testable here"),
     ("counted", "head-adds", f"{C}/fusion.csv", "macs_per_view", 0.05e9, {"part": "head"}, "confirmed"),
-    ("counted", "older-heavy", "rivals/costs.csv", "params", 9e6, {"system": "emv_cnn"}, "contradicted"),
-    ("counted", "coviar-own-views", "rivals/costs.csv", "own_views", 25, {"system": "coviar_mv"}, "confirmed"),
+    ("counted", "older-heavy", "baselines/costs.csv", "params", 9e6, {"system": "emv_cnn"}, "contradicted"),
+    ("counted", "coviar-own-views", "baselines/costs.csv", "own_views", 25, {"system": "coviar_mv"}, "confirmed"),
     ("counted", "fewer-than-a-million", f"{C}/mv_only.csv", "trainable", 1e4, {}, "confirmed"),
     ("counted", "frozen-weights", f"{C}/fusion.csv", "trainable", 7, {"block": "profile"}, "contradicted"),
     ("negligible", "negligible-overhead", f"{C}/zero_shot.csv", "macs_per_view", 1e7, {}, "confirmed"),
@@ -314,12 +314,12 @@ FLIPS = [  # rule, claim, file (of the run, or of the paper's numbers), column, 
     ("accuracy", "fusion-accuracy", f"{T}/results.csv", "high", 0.891, {"system": "fusion"}, "not confirmed"),
     ("gain", "complementary", f"{T}/fusion_gain.csv", "low", -0.1, {"minus": "appearance_head"}, "not confirmed"),
     ("gain", "complementary", f"{T}/fusion_gain.csv", "high", -0.1, {"minus": "appearance_head"}, "contradicted"),
-    ("class_accuracy", "wall-pushups", f"{T}/per_class-{MAIN}.csv", "mv_only_low", 0.7,
+    ("class_accuracy", "wall-pushups", f"{T}/per_class-{UCF101}.csv", "mv_only_low", 0.7,
      {"class_name": "WallPushups"}, "not confirmed"),
-    ("class_accuracy", "hammering", f"{T}/per_class-{MAIN}.csv", "zero_shot_low", 0.1,
+    ("class_accuracy", "hammering", f"{T}/per_class-{UCF101}.csv", "zero_shot_low", 0.1,
      {"class_name": "Hammering"}, "not confirmed"),
-    ("example", "archery", f"predictions/{MAIN}/mv_only-seed0.csv", "pred", "Fencing", {}, "not confirmed"),
-    ("every_class", "consistent", f"{T}/per_class-{MAIN}.csv", "adds", -0.1, {"n_test": 33}, "not confirmed"),
+    ("example", "archery", f"predictions/{UCF101}/mv_only-seed0.csv", "pred", "Fencing", {}, "not confirmed"),
+    ("every_class", "consistent", f"{T}/per_class-{UCF101}.csv", "adds", -0.1, {"n_test": 33}, "not confirmed"),
 ]  # fmt: skip
 
 
@@ -336,11 +336,11 @@ def test_every_rule_can_turn(whole, printed, rule, claim, file, column, value, w
     for bound in ("fastest", "slowest") if rule == "share_of_time" else ():
         edit(whole.run / file, bound, value, **where)
     edit(whole.run / file, column, value, **where)
-    assert judged(Artefacts(whole.run, whole.config), claim).loc[claim, "verdict"] == verdict
+    assert judged(Artefacts(whole.run, whole.protocol), claim).loc[claim, "verdict"] == verdict
 
 
 def test_a_missing_clip_of_ucf101_is_counted(whole):
-    path = whole.run / "data" / f"{MAIN}.json"
+    path = whole.run / "data" / f"{UCF101}.json"
     path.write_text(path.read_text().replace("9537", "9536"))
     row = judged(whole, "training-clips").loc["training-clips"]
     assert (row["ours"], row["verdict"]) == (9536, "contradicted")
@@ -365,9 +365,9 @@ def test_reading_is_judged_by_its_bounds(quick):
 def test_counts_and_bars(quick, axes):
     ledger = claims.ledger(quick, WRITTEN)
     counts = claims.counts(ledger)
-    assert counts.to_numpy().sum() == len(ledger) and list(counts) == list(plots.VERDICTS) == list(VERDICTS)
+    assert counts.to_numpy().sum() == len(ledger) and list(counts) == list(Verdict)
     assert counts.loc["Figure 2", "not testable here"] == 7 and counts.index[0] == "Abstract"
-    plots.verdict_bars(axes, counts)
+    figures.verdict_bars(axes, counts)
     widths = [sum(bar.get_width() for bar in bars) for bars in axes.containers]
     assert widths == counts.sum().to_list()
     labels = [text.get_text() for text in axes.get_legend().get_texts()]

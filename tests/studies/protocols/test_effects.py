@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from moclip.config.load import leaves, read_protocol
+from moclip.report.statistics import Bootstrap
 from moclip.studies.protocols import effects as protocols
 
 VARIANTS = ("paper", "mv.views", "motion.field", "reference")
@@ -32,7 +33,7 @@ def share(variant, group, seed):
 
 
 def test_effects_by_hand():
-    table = protocols.effects(made(share), "d", VARIANTS, VARIANTS, 999, 0.95)
+    table = protocols.effects(made(share), "d", VARIANTS, VARIANTS, Bootstrap(999, 0.95))
     assert list(table["variant"]) == [*VARIANTS, *VARIANTS] and set(table["stream"]) == {"mv_only", "fusion"}
     own = table[table["stream"] == "fusion"].set_index("variant")
     assert own["accuracy"].tolist() == pytest.approx([0.45, 0.45, 0.65, 0.85])
@@ -52,7 +53,7 @@ def test_effects_by_hand():
 
 def test_without_a_gap_no_share_of_it():
     table = protocols.effects(
-        made(lambda variant, group, seed: group % 2 == seed % 2), "d", VARIANTS, VARIANTS, 99, 0.95
+        made(lambda variant, group, seed: group % 2 == seed % 2), "d", VARIANTS, VARIANTS, Bootstrap(99, 0.95)
     )
     assert table["share_of_gap"].isna().all() and set(table["reading"]) == {"", protocols.UNCLEAR}
 
@@ -110,7 +111,7 @@ def test_the_protocols_side_by_side():
 
 
 def test_effects_are_drawn_as_they_are():
-    table = protocols.effects(made(share), "d", VARIANTS, VARIANTS, 99, 0.95)
+    table = protocols.effects(made(share), "d", VARIANTS, VARIANTS, Bootstrap(99, 0.95))
     figure, axes = plt.subplots()
     protocols.effect_dots(axes, table, "fusion")
     assert [label.get_text() for label in axes.get_yticklabels()] == list(VARIANTS[1:])

@@ -105,5 +105,5 @@ def test_bars_and_dots_of_the_audit() -> None:
     _, axes = plt.subplots()
     data_plots.ablation_dots(axes, told, colours)
     assert axes.lines[0].get_xdata().tolist() == [60, 20]
-    assert {line.get_label() for line in axes.lines} == {"original: alone", "original: all but it", "original: all"}
+    assert {line.get_label() for line in axes.lines} == {"original: alone", "original: all others", "original: all"}
     plt.close()

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from moclip.report import paper
-from moclip.studies.baselines import tables as rivals
+from moclip.studies.baselines import costs as room
+from moclip.studies.baselines import figures
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def costs():
         "part",
         "method",
         "modality",
-        "sees",
+        "kind",
         "params",
         "trainable",
         "macs_per_view",
@@ -37,7 +38,7 @@ def costs():
 
 
 def test_sums_by_hand(costs):
-    table = rivals.compare_costs(costs).set_index("Method")
+    table = room.compare_costs(costs).set_index("Method")
     row = table.loc["Two-Stream"]
     assert (row["Params (M)"], row["GMACs"], row["GMACs, own protocol"]) == (5, 75, 750)
     assert row["Views"] == "25 + 25" and row["Paper: GFLOPs"] == 83 and row["Paper: top-1 (%, UCF101)"] == 86.2
@@ -45,7 +46,7 @@ def test_sums_by_hand(costs):
 
 
 def test_rows_are_the_paper_s_and_then_others(costs):
-    table = rivals.compare_costs(costs)
+    table = room.compare_costs(costs)
     stated = paper.numbers("table1")
     assert list(table["Method"]) == [*stated["method"], "CoViAR (fused)"]
     assert list(table["Paper: GFLOPs"][:11]) == list(stated["gflops"])
@@ -62,7 +63,7 @@ def texts(axes):
 
 
 def test_pathways_name_every_system_and_network(costs):
-    figure = rivals.pathways(costs)
+    figure = figures.pathways(costs)
     drawn = "\n".join(texts(figure.axes[0]))
     for word in (*costs["method"], "two_stream_temporal\n2.00 M, 2 GMACs x 25", "10 flow fields", "MLP head", "mv_tsn"):
         assert word in drawn
@@ -72,7 +73,7 @@ def test_pathways_name_every_system_and_network(costs):
 
 def test_the_plot_has_printed_and_counted_costs(costs):
     figure, axes = plt.subplots()
-    rivals.accuracy_against_cost(axes, rivals.compare_costs(costs))
+    figures.accuracy_against_cost(axes, room.compare_costs(costs))
     named = set(paper.numbers("table1")["method"]) | set(paper.numbers("published")["method"])
     assert set(texts(axes)) == named
     points = {(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if len(line.get_xdata()) == 1}

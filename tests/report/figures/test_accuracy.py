@@ -1,38 +1,22 @@
-"""Plots: numbers where they belong, files that repeat and say what is in them; and no torch in the room."""
+"""Figures of accuracies: numbers where they belong, labels that can be read."""
 
-import re
-import subprocess
-import sys
 import warnings
-import zlib
 from itertools import pairwise
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import PIL.Image
 import pytest
-from IPython.core.formatters import format_display_data
 
-from moclip.report.figures import plots
-
-# --- files ----------------------------------------------------------------------------------------------------------
-
-ALT = "A curve that rises: 10 %, 50 %, 60 % (accuracy over epochs)."
-
-
-def saved(folder, alt=ALT):
-    figure, axes = plt.subplots(figsize=(2, 1))
-    plots.learning_curve(axes, pd.DataFrame({"epoch": [1, 2, 3], "accuracy": [0.1, 0.5, 0.6]}), "mixed")
-    axes.set_title("★ text → text")
-    return figure, plots.save_figure(folder, "curve", figure, alt)
+from moclip.report.figures import accuracy, style
+from moclip.report.systems import SYSTEMS
 
 
 def test_learning_curves_mark_the_last_and_the_best_epoch():
     history = pd.DataFrame({"epoch": [1, 2, 3], "accuracy": [0.1, 0.5, 0.6]})
     _, axes = plt.subplots()
-    plots.learning_curve(axes, history, "mixed", "red")
+    accuracy.learning_curve(axes, history, "mixed", "red")
     curve, last = axes.lines
     assert list(curve.get_ydata()) == [0.1, 0.5, 0.6] and (list(last.get_xdata()), list(last.get_ydata())) == (
         [3],
@@ -40,7 +24,7 @@ def test_learning_curves_mark_the_last_and_the_best_epoch():
     )
     _, axes = plt.subplots()
     chosen = history.assign(score=[0.3, 0.4, 0.4], phase="select")
-    plots.learning_curve(axes, pd.concat([chosen, history[:2].assign(phase="refit")], ignore_index=True))
+    accuracy.learning_curve(axes, pd.concat([chosen, history[:2].assign(phase="refit")], ignore_index=True))
     curve, scores, last, best = axes.lines
     assert len(curve.get_xdata()) == 3 and list(scores.get_ydata()) == [0.3, 0.4, 0.4]
     assert (list(best.get_xdata()), list(best.get_ydata())) == ([2], [0.4]) and list(last.get_xdata()) == [3]
@@ -48,92 +32,38 @@ def test_learning_curves_mark_the_last_and_the_best_epoch():
     plt.close("all")
 
 
-def test_figures_repeat_byte_for_byte(tmp_path):
-    plots.use_style()
-    for folder in ("one", "two"):
-        saved(tmp_path / folder)
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["curve.pdf", "curve.png"]
-    for name, start in (("curve.png", b"\x89PNG"), ("curve.pdf", b"%PDF")):
-        one = (tmp_path / "one" / name).read_bytes()
-        assert one.startswith(start) and one == (tmp_path / "two" / name).read_bytes()
-        assert b"CreationDate" not in one and b"tIME" not in one
-
-
-def test_alt_text_goes_wherever_the_figure_goes(tmp_path):
-    _, image = saved(tmp_path)
-    with PIL.Image.open(tmp_path / "curve.png") as png:
-        assert png.text["Description"] == ALT and "Software" not in png.text
-    pdf = (tmp_path / "curve.pdf").read_bytes().replace(b"\\(", b"(").replace(b"\\)", b")")
-    assert f"/Subject ({ALT})".encode() in pdf and b"/Producer" not in pdf
-    data, metadata = format_display_data(image)  # what a notebook keeps
-    assert metadata["image/png"]["alt"] == ALT and data["image/png"]
-
-
-def test_the_notebook_shows_the_printed_figure_somewhat_larger(tmp_path):
-    plots.use_style()
-    figure, image = saved(tmp_path)
-    assert not plt.fignum_exists(figure.number), "closed: shown once, as the image, and not a second time by IPython"
-    assert image.data == (tmp_path / "curve.png").read_bytes()
-    with PIL.Image.open(tmp_path / "curve.png") as png:
-        assert png.info["dpi"] == pytest.approx((200, 200), abs=0.01)
-        assert image.width == round(png.width / 200 * 130)
-
-
-@pytest.mark.parametrize("alt", ["", None])
-def test_no_figure_without_alt_text(tmp_path, alt):
-    with pytest.raises(ValueError, match="curve has no alt text"):
-        saved(tmp_path, alt)
-    assert not list(tmp_path.iterdir())
-    plt.close("all")
-
-
-def test_text_in_a_pdf_is_text(tmp_path):
-    """TrueType fonts (42), which programs find and copy, and none of Type 3, which some journals refuse."""
-    plots.use_style()
-    saved(tmp_path)
-    pdf = (tmp_path / "curve.pdf").read_bytes()
-    assert not re.search(rb"/Subtype\s*/Type3", pdf) and re.search(rb"/Subtype\s*/CIDFontType2|/FontFile2", pdf)
-    streams = [zlib.decompressobj().decompress(part) for part in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.S)
-               if part[:1] == b"\x78"]  # fmt: skip
-    assert any(b" Tf" in stream and re.search(rb"T[jJ]", stream) for stream in streams)
-
-
-# --- plots ----------------------------------------------------------------------------------------------------------
-
-
 def test_bars_stand_in_order_with_their_intervals(axes):
     rows = pd.DataFrame(
         [("fusion", 0.9, 0.85, 0.93), ("zero_shot", 0.4, 0.3, 0.5), ("mv_only", 0.6, 0.5, 0.7)],
         columns=["system", "accuracy", "low", "high"],
     )
-    plots.accuracy_bars(axes, rows, {"appearance": 0.625, "motion": 1.0})
+    accuracy.accuracy_bars(axes, rows, {"appearance": 0.625, "motion": 1.0})
     assert [label.get_text() for label in axes.get_yticklabels()] == ["zero-shot", "MV-only", "fusion"]
     assert [bar.get_width() for bar in axes.containers[1]] == pytest.approx([40, 60, 90])
     assert [bar.get_facecolor() for bar in axes.containers[1]] == [
-        matplotlib.colors.to_rgba(plots.COLOURS[name]) for name in ("zero_shot", "mv_only", "fusion")
+        matplotlib.colors.to_rgba(SYSTEMS[name].colour) for name in ("zero_shot", "mv_only", "fusion")
     ]
     (segments,) = (lines.get_segments() for lines in axes.containers[0].lines[2])
     np.testing.assert_allclose([segment[:, 0] for segment in segments], [(30, 50), (50, 70), (85, 93)])
     dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
     assert dashed == pytest.approx([62.5]), "a ceiling of 100 % is none"
-    assert plots.LABELS.keys() == plots.COLOURS.keys()
 
 
 def test_score_bars_mark_the_truth(axes):
-    plots.score_bars(axes, pd.Series([0.7, 0.3], index=["cat", "dog"]), truth="dog")
+    accuracy.score_bars(axes, pd.Series([0.7, 0.3], index=["cat", "dog"]), truth="dog")
     colours = [matplotlib.colors.to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
-    assert colours == ["#BBBBBB", plots.COLOURS["fusion"]] and axes.yaxis_inverted()
+    assert colours == ["#BBBBBB", SYSTEMS["fusion"].colour] and axes.yaxis_inverted()
     assert [bar.get_width() for bar in axes.patches] == [0.7, 0.3] and axes.get_xlim() == (0, 1)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
-    plots.score_bars(axes, pd.Series([1.0], index=["dog"]), "dog", "#123456")
+    accuracy.score_bars(axes, pd.Series([1.0], index=["dog"]), "dog", "#123456")
     assert matplotlib.colors.to_hex(axes.patches[-1].get_facecolor()) == "#123456"
 
 
 def test_prompts_of_the_true_class_are_marked(axes):
     cosines = pd.Series([0.3, 0.2, 0.1], index=["a cat.", "a cat bed.", "the cat."])
-    plots.score_bars(axes, cosines, ["the cat.", "a cat."], xlabel="cosine")
+    accuracy.score_bars(axes, cosines, ["the cat.", "a cat."], xlabel="cosine")
     colours = [matplotlib.colors.to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
-    assert colours == [plots.COLOURS["fusion"], "#BBBBBB", plots.COLOURS["fusion"]]
+    assert colours == [SYSTEMS["fusion"].colour, "#BBBBBB", SYSTEMS["fusion"].colour]
     assert axes.get_xlabel() == "cosine" and axes.get_xlim()[1] < 0.4, "no scale of probabilities"
 
 
@@ -148,9 +78,9 @@ def of_classes(count):
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (5, 1), (40, 1), (41, 2), (42, 2), (101, 2)])
 def test_class_dots_show_every_class_once_and_in_order(count, columns):
-    plots.use_style()
+    style.use_style()
     table, systems = of_classes(count), ["zero_shot", "mv_only", "fusion"]
-    figure = plots.class_dots(table, systems, ["Class001", "Class040", "NotHere"])
+    figure = accuracy.class_dots(table, systems, ["Class001", "Class040", "NotHere"])
     assert len(figure.axes) == columns
     labels = [label.get_text() for panel in figure.axes for label in panel.get_yticklabels()]
     starred = ["★ " * (n in (1, 40)) + f"Class{n:03d}" for n in range(count)]
@@ -164,7 +94,7 @@ def test_class_dots_show_every_class_once_and_in_order(count, columns):
         heights = np.concatenate([each.lines[0].get_ydata(orig=False) for each in dots])
         rows = np.concatenate([np.arange(len(each.lines[0].get_ydata(orig=False))) for each in dots])
         assert (np.abs(heights - rows) < 0.5).all(), "in the row of its class"
-        assert {each.lines[0].get_color() for each in dots} == {plots.COLOURS[system]}
+        assert {each.lines[0].get_color() for each in dots} == {SYSTEMS[system].colour}
     assert all(panel.yaxis_inverted() and panel.get_xlim() == pytest.approx((0, 100), abs=3) for panel in figure.axes)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["zero-shot", "MV-only", "fusion"]
@@ -173,13 +103,13 @@ def test_class_dots_show_every_class_once_and_in_order(count, columns):
 
 @pytest.mark.parametrize("count", [16, 101])
 def test_class_dots_can_be_read_in_print(count, tmp_path):
-    plots.use_style()
+    style.use_style()
     table = of_classes(count)
     table["class_name"] = ["HandstandPushups"] * count  # as long as UCF101's get
-    figure = plots.class_dots(table, ["zero_shot", "mv_only", "fusion", "appearance_head"], ["HandstandPushups"])
+    figure = accuracy.class_dots(table, ["zero_shot", "mv_only", "fusion", "appearance_head"], ["HandstandPushups"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a star that the font lacks
-        plots.save_figure(tmp_path, "dots", figure, "alt")
+        style.save_figure(tmp_path, "dots", figure, "alt")
     assert figure.get_figwidth() <= 7.1
     labels = [label for panel in figure.axes for label in panel.get_yticklabels()]
     assert min(label.get_fontsize() for label in labels) >= 6
@@ -194,7 +124,7 @@ def test_class_dots_can_be_read_in_print(count, tmp_path):
 def drawn_confusion(shares, inches):
     figure, axes = plt.subplots(figsize=(inches + 1, inches + 1))
     names = [f"C{n}" for n in range(len(shares))]
-    plots.confusion(axes, np.array(shares, float), names, "a title", inches)
+    accuracy.confusion(axes, np.array(shares, float), names, "a title", inches)
     return figure, axes, names
 
 
@@ -224,18 +154,3 @@ def test_confusion_writes_numbers_only_where_there_is_room(count, inches, number
     size = axes.get_yticklabels()[0].get_fontsize()
     assert size <= 72 * inches / count, "no higher than their rows"
     plt.close(figure)
-
-
-def test_the_room_of_reports_loads_no_torch():
-    code = """
-import sys, pkgutil, importlib
-import moclip.report
-names = [module.name for module in pkgutil.iter_modules(moclip.report.__path__, "moclip.report.")]
-ours = "card classes diagram efficiency examples fields metrics paper plots tables"
-assert {f"moclip.report.{name}" for name in ours.split()} <= set(names), names
-for name in names:
-    importlib.import_module(name)
-print(*sorted({"torch", "timm", "av", "transformers", "clip"} & set(sys.modules)))
-"""
-    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert result.stdout.strip() == ""
