@@ -87,6 +87,7 @@ OUTCOMES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_must_not_be_is_seen(tmp_path, pan, fuzz):
     # A reader that misbehaves by the file's suffix: the command must say how, with the seed, and go on.
     encode(pan(2, 1), tmp_path / "still.mp4")
