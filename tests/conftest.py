@@ -89,11 +89,71 @@ def config():
 
 
 @pytest.fixture
-def clips(photos, store, config):
+def clips(photos, store):
     """The training clips of `photos` with their motion."""
-    from moclip.inputs.clips import MotionClips
+    from moclip.inputs.clips import LoadedClips
 
-    return MotionClips.from_config(photos.train, store, config, flips=True)
+    return LoadedClips(photos.train, store)
+
+
+@pytest.fixture
+def train_protocol(config):
+    """How training shows a clip under `config`; clips may be mirrored."""
+    from moclip.inputs.views import TrainViews
+
+    return TrainViews.from_sections(config.mv, config.motion, True)
+
+
+@pytest.fixture
+def eval_protocol(config):
+    """How testing shows a clip under `config`; clips may be mirrored."""
+    from moclip.inputs.views import EvalViews
+
+    return EvalViews.from_sections(config.mv, config.motion, True)
+
+
+@pytest.fixture(scope="session")
+def make_motion():
+    """The same vector everywhere in P-frames, or random ones; values in I-frames that nobody may use."""
+    import numpy as np
+
+    from moclip.video import Motion
+
+    def make(frames=13, value=3, block=16, width=32, height=32, fps=25.0, scale=2, gop=12, seed=None):
+        shape = (frames, -(-height // block), -(-width // block))
+        types = np.array(["I" if t % gop == 0 else "P" for t in range(frames)])
+        grid = np.full((*shape, 2), value, np.int16)
+        if seed is not None:
+            grid = np.random.default_rng(seed).integers(-40, 41, grid.shape).astype(np.int16)
+        grid[types == "I"] = 999
+        mask = np.where(types == "I", 2, 1)[:, None, None] * np.ones(shape, np.uint8)
+        return Motion(grid, mask.astype(np.uint8), types, types == "P", scale, block, width, height, fps)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_clips(tmp_path_factory):
+    """Eight clips of two classes with random vectors: 30 frames of 80 x 64 pixels, 12 per GOP."""
+    import numpy as np
+
+    from moclip.datasets.base import Clip
+    from moclip.inputs.clips import LoadedClips
+    from moclip.io.files import sha256_file
+    from moclip.video import Motion, save_motion
+    from moclip.video.store import content_path
+
+    folder, clips = tmp_path_factory.mktemp("random"), []
+    types = np.array(["I" if t % 12 == 0 else "P" for t in range(30)])
+    for n in range(8):
+        grid = np.random.default_rng(n).integers(-50, 51, (30, 4, 5, 2)).astype(np.int16)
+        grid[types == "I"] = 0
+        mask = np.broadcast_to(np.where(types == "I", 2, 1)[:, None, None], (30, 4, 5)).astype(np.uint8)
+        clips.append(Clip(folder / f"{n}.mp4", n % 2, "AB"[n % 2], f"g{n}", f"clip {n}"))
+        clips[n].path.write_text(f"stands for the video {clips[n].name}")
+        motion = Motion(grid, mask, types, types == "P", 2, 16, 80, 64, 25.0)
+        save_motion(motion, content_path(folder, sha256_file(clips[n].path)), "sha")
+    return LoadedClips(clips, folder)
 
 
 @pytest.fixture(scope="module")

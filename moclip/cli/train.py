@@ -2,7 +2,7 @@
 
 import os
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -63,13 +63,10 @@ def train(
 
 def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric: "Fabric") -> None:
     """Train, keep the log and the checkpoint; as notebook 02."""
-    import torch
-
     from moclip.engine import checkpoints as evaluation
-    from moclip.inputs.clips import MotionClips
+    from moclip.inputs.clips import LoadedClips
     from moclip.io.artefacts import save_csv
-    from moclip.models.mv_tsn import MVTSN
-    from moclip.training import motion as training
+    from moclip.training.motion import network_arguments, train_motion_network, training_and_selection_clips
     from moclip.training.state import set_aside
 
     run, name = run_dir(config.run), f"mv_tsn-{dataset.name}-seed{config.mv.seed}"
@@ -77,21 +74,17 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
     if fresh and fabric.is_global_zero and folder.is_dir():
         set_aside(folder, ["moclip train --fresh"])
     fabric.barrier()
-    loaded = cache_dir() / "motion", config, dataset.horizontal_flip
-    fitted, chooses = training.splits(dataset, config, config.mv.select)
-    clips = MotionClips.from_config(fitted, *loaded)
-    held_out = MotionClips.from_config(chooses, *loaded) if chooses else None
-    arguments: dict[str, Any] = {
-        "num_classes": len(dataset.classes),
-        "backbone": config.mv.backbone,
-        "pretrained": config.mv.pretrained,
+    train, selection = training_and_selection_clips(dataset, config, config.mv.select)
+    clips = {
+        split: LoadedClips(members, cache_dir() / "motion")
+        for split, members in (("train", train), (config.mv.select, selection))
+        if members
     }
-    torch.manual_seed(config.mv.seed)  # the classifier's first weights
-    network = MVTSN(**arguments)
-    history = training.fit_mv(network, clips, config.mv, config.device, config.training, held_out, folder)
+    network, history = train_motion_network(config, dataset, clips, folder)
     if fabric.is_global_zero:
         save_csv(run / "history" / f"{name}.csv", history)
         path = run / "checkpoints" / f"mv_tsn-{dataset.name}.safetensors"
+        arguments = network_arguments(config, dataset)
         evaluation.save_checkpoint(path, network, "mv_tsn", arguments, config, dataset, config.mv.seed)
         accuracy = 100 * history["accuracy"].iloc[-1]
         typer.echo(f"{dataset.name}: {len(history)} epochs, {accuracy:.1f} % of the last training batches; {path}")

@@ -7,8 +7,18 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from moclip.config import strategies
 from moclip.errors import MoclipError
 
 
@@ -166,25 +176,28 @@ class MV(Section):
     train_scales: tuple[float, ...] = Field(
         (1.0, 0.875, 0.75), description="multi-scale crops, shares of the shorter side"
     )
-    resize: Literal["keep", "squeeze"] = Field(
-        "keep",
-        description="keep: TSN's crops, shares of the frame's shorter side; squeeze: the frame is made a square first, "
-        "and training crops have one scale and any place, another in each segment, as in the published code",
+    crop_mode: str = Field(
+        "center",
+        description="center: TSN's crops, shares of the frame's shorter side; squash (published code): the frame is "
+        "resized to a square first, and training crops have one scale and a position of their own in each segment",
     )
-    flip: Literal["exact", "reference"] = Field(
-        "exact", description="mirror in pixels; or in 8 bit as 255 - x, which moves zero motion to 127"
+    flip: str = Field(
+        "exact", description="exact: mirror in pixels; reference: 255 - x in 8 bit, which moves zero motion to 127"
     )
-    sampling: Literal["tsn", "reference"] = Field(
-        "tsn", description="segments of the frames with vectors; or of all frames, with the published code's offsets"
+    sampling: str = Field(
+        "tsn",
+        description="tsn: segments of the frames with vectors; reference: of all frames, with the published code's "
+        "offsets",
     )
-    segments: PositiveInt = Field(3, description="segments a clip in training")
-    views: PositiveInt = Field(32, description="segments a clip in testing")
+    segments: PositiveInt = Field(3, description="segments per clip in training")
+    views: PositiveInt = Field(32, description="segments per clip in testing")
     crops: Literal[1, 3, 10] = Field(
         1,
-        description="crops a segment in testing: centre; 3 along the longer side; corners and centre, and mirrored",
+        description="crops per segment in testing: centre; 3 along the longer side; corners and centre, and mirrored",
     )
-    test_flip: Literal["always", "random"] = Field(
-        "always", description="random: a clip's second five of 10 crops are mirrored by the toss of a seeded coin"
+    test_flip: str = Field(
+        "always",
+        description="are the second five of 10 crops mirrored? always; random: for each clip, a seeded coin decides",
     )
     average: Literal["softmax", "logit"] = Field("softmax", description="what is averaged over views for MV-only")
     select: Literal["last", "val", "test"] = Field(
@@ -206,6 +219,11 @@ class MV(Section):
         tested = {"views", "crops", "test_flip"} | ({"average"} if self.select == "last" else set())
         return self.model_dump(mode="json", exclude=tested)
 
+    @field_validator("sampling", "crop_mode", "flip", "test_flip")
+    @classmethod
+    def _strategies_are_known(cls, value: str, info: ValidationInfo) -> str:
+        return strategies.check(str(info.field_name), value)
+
     @model_validator(mode="after")
     def _milestones_are_reached(self) -> "MV":
         if self.schedule == "step" and any(milestone >= self.epochs for milestone in self.milestones):
@@ -224,23 +242,31 @@ class Fusion(Section):
     batch_size: PositiveInt = 64
     train_features: Literal["drawn", "cached"] = Field(
         "drawn",
-        description="drawn: new segments and crops every epoch; cached: drawn from a fixed pool of centre-crop views",
+        description="drawn: new segments and crops each epoch; cached: drawn from a fixed pool of centre-crop views",
     )
     train_views: PositiveInt = Field(32, description="size of that pool")
-    statistics: Literal["frozen", "drifting"] = Field(
-        "frozen", description="drifting: the motion network's BatchNorm goes on learning while the head is trained"
+    batch_norm: str = Field(
+        "frozen",
+        description="drifting (published code): BatchNorm of the motion network continues to learn while the head is "
+        "trained",
     )
     select: Literal["last", "test"] = Field(
-        "last", description="which epoch is kept; not by validation clips, on which the motion network ends up trained"
+        "last",
+        description="which epoch is kept; validation clips cannot choose: the motion network was trained on them",
     )
     seeds: tuple[int, ...] = (0, 1, 2)
 
+    @field_validator("batch_norm")
+    @classmethod
+    def _strategy_is_known(cls, value: str) -> str:
+        return strategies.check("batch_norm", value)
+
     @model_validator(mode="after")
-    def _what_is_cached_cannot_drift(self) -> "Fusion":
-        if self.statistics == "drifting" and self.train_features == "cached":
+    def _cached_features_need_a_frozen_network(self) -> "Fusion":
+        if self.train_features == "cached" and self.batch_norm != "frozen":
             raise ValueError(
-                "statistics=drifting needs train_features=drawn: views that were computed once do not pass the network "
-                "again, so that its statistics cannot drift"
+                f"batch_norm={self.batch_norm} needs train_features=drawn: cached views do not pass the network again, "
+                "so it stays as it is"
             )
         return self
 
@@ -298,13 +324,15 @@ class Training(Section):
 
 
 class Study(Section):
-    """What the fields of the protocol do: `paper` with one field after the other as in `reference` (notebook 13)."""
+    """The effect of each field of the protocol: `paper`, with one field at a time as in `reference` (notebook 09)."""
 
     fields: tuple[str, ...] = Field(
-        (), description="fields of reference.yaml, for instance mv.views; ``a+b`` changes two at once; all if empty"
+        (),
+        description="fields of reference.yaml, for instance mv.views; ``a+b`` changes two at once; empty: all that "
+        "differ",
     )
-    clips: PositiveInt | None = Field(None, description="clips a class in training and in testing; all if unset")
-    seeds: tuple[int, ...] = Field((0, 1, 2), description="of the motion network and of the head, paired over variants")
+    clips: PositiveInt | None = Field(None, description="clips per class in training and in testing; all if unset")
+    seeds: tuple[int, ...] = Field((0, 1, 2), description="of motion network and head, the same for all variants")
     shortened: dict[str, Any] = Field(
         default_factory=dict,
         description="overrides of all variants, for instance {mv.epochs: 3}; tables name them",

@@ -22,13 +22,21 @@ class CheckpointError(MoclipError):
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, name: str, arguments: dict[str, Any], config: Config, dataset: VideoDataset, seed: int
+    path: Path,
+    model: nn.Module,
+    name: str,
+    arguments: dict[str, Any],
+    config: Config,
+    dataset: VideoDataset,
+    seed: int,
+    **facts: Any,
 ) -> None:
     """Write weights (safetensors) and what is needed to use them rightly (header, and JSON beside it).
 
     Parameters
     ----------
     name, arguments : as `moclip.create_model` takes them.
+    **facts : more for the header.
     """
     header = {
         "model": name,
@@ -49,6 +57,7 @@ def save_checkpoint(
         "seed": seed,
         "weights": state_hash(model),
         "versions": {"moclip": __version__, **keys.installed(("torch", "timm", "numpy"))},
+        **facts,
     }
     state = {key: value.detach().cpu().numpy() for key, value in model.state_dict().items()}
     save_tensors(path, state, header)

@@ -8,19 +8,18 @@ import torch
 from torch import Tensor
 
 from moclip.config.sections import MV, Motion
-from moclip.datasets.base import Clip
 from moclip.encoders import load_encoder
 from moclip.engine.checkpoints import CheckpointError, load_checkpoint
 from moclip.engine.features import encode_images, seen_frames
 from moclip.engine.predictions import head_scores
 from moclip.engine.pretrained import measured
-from moclip.inputs.clips import InputScale, MotionClips
+from moclip.inputs.views import EvalViews, eval_views, to_input
 from moclip.io.artefacts import load_json
 from moclip.models.fusion import FusionHead
 from moclip.models.mv_tsn import MVTSN, average_views
 from moclip.training.loop import make_fabric
 from moclip.video import VideoError, load_motion, transcode
-from moclip.video.store import SUFFIX, content_path, store_motion
+from moclip.video.store import SUFFIX, store_motion
 
 SYSTEMS = ("fusion", "mv_only")
 SHARED = ("classes", "fingerprint", "motion", "mv", "shown")  # what a head has from its motion network
@@ -70,8 +69,7 @@ class Recogniser:
                     f"{head}: trained with another {', '.join(differing)} than {network.name}; run notebook 03 again"
                 )
             self.header = other
-            if other["fusion"]["statistics"] == "drifting":  # the head belongs to the network as it was then
-                network = network.with_name(f"drifted-{dataset}-seed{seed}.safetensors")
+            network = network.with_name(other["network"])
         self.classes: list[str] = self.header["classes"]
         self.data: str = self.header["data"]
         self.measured = measured(run, self.header)
@@ -104,10 +102,7 @@ class Recogniser:
             motion = load_motion(read)
             if not motion.has_motion.any():
                 raise VideoError(video, "none of its frames has motion vectors", "it takes two frames without a cut")
-            kept = content_path(Path(folder), motion.source)  # where `MotionClips` looks
-            kept.parent.mkdir()
-            read.rename(kept)
-            views = self._views(clip, Path(folder))  # (1, V, 2, S, S)
+            views = self._views(motion)  # (1, V, 2, S, S)
             if self.system == "mv_only":
                 scores = average_views(self.network(views).float(), self.mv.average).cpu()
             else:
@@ -115,12 +110,9 @@ class Recogniser:
                 scores = head_scores(self.head, self._appearance(clip)[None], features)
         return scores.softmax(dim=1)[0]
 
-    def _views(self, video: Path, store: Path) -> Tensor:
-        clip = Clip(video, 0, self.classes[0], video.stem, video.stem)  # its class is not looked at
-        scale, flips = InputScale(self.motion.units, self.motion.bound), self.header["shown"]["horizontal_flip"]
-        clips = MotionClips([clip], store, scale, self.motion.field, self.mv, flips)
-        batch = clips.centre_views([0], self.mv.views, self.mv.crops)
-        return clips.to_input({key: value.to(self.device) for key, value in batch.items()})
+    def _views(self, motion: Any) -> Tensor:
+        protocol = EvalViews.from_sections(self.mv, self.motion, self.header["shown"]["horizontal_flip"])
+        return to_input(eval_views(motion, protocol), self.device)
 
     def _appearance(self, video: Path) -> Tensor:
         own = self.header["encoder"]

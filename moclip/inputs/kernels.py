@@ -1,7 +1,7 @@
-"""Units, flip, 8 bit, crop and resize on a CPU: one compiled pass, the same bits as `transforms.by_torch`.
+"""Units, flip, 8 bit, crop and resize on a CPU: the compiled form of `transforms.by_torch`, with the same bits.
 
-It holds no field of pixels: what a pixel of the result needs is looked up in the grid. numba takes most of a second to
-load, so that this module is imported where it is needed, not before.
+The 8-bit scaling is defined by `transforms.quantise`. No pixel field is made: each pixel of the result is looked up in
+the block grid. numba takes most of a second to load, so this module is imported on first use.
 """
 
 import numba
@@ -9,37 +9,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moclip.inputs.transforms import Frame
+from moclip.inputs.transforms import GridShape
 
 
 def by_kernel(
-    vectors: Tensor, factors: Tensor, mirrored: Tensor, boxes: Tensor, bound: float, size: int, frame: Frame
+    vectors: Tensor, factors: Tensor, mirrored: Tensor, boxes: Tensor, bound: float, size: int, shape: GridShape
 ) -> Tensor:
-    """`moclip.inputs.transforms.to_input`, on a CPU."""
-    block, height, width = frame
+    """`moclip.inputs.transforms.by_torch`, on a CPU; about ten times as fast."""
+    block_size, height, width = shape
     left, top, box_width, box_height = boxes.unbind(1)
-    columns, across = _places(left, box_width, width, size)
-    rows, down = _places(top, box_height, height, size)
+    columns, across = _neighbours(left, box_width, width, size)
+    rows, down = _neighbours(top, box_height, height, size)
     columns = torch.where(mirrored[:, None, None], width - 1 - columns, columns)
     x_factors, y_factors = factors.unbind(1)
     signed = torch.stack([torch.where(mirrored, -x_factors, x_factors), y_factors], dim=1)  # (N, 2)
     out = torch.empty(len(vectors), 2, size, size)
-    parts = (part.numpy() for part in (vectors, signed, rows // block, columns // block, down, across, out))
+    parts = (part.numpy() for part in (vectors, signed, rows // block_size, columns // block_size, down, across, out))
     _resample(np.float32(127.5 / bound), *parts)
     return out
 
 
-def _places(start: Tensor, side: Tensor, length: int, size: int) -> tuple[Tensor, Tensor]:
-    """Where bilinear resizing looks along one axis, rounded as torch's ``affine_grid`` and ``grid_sample`` round.
+def _neighbours(start: Tensor, side: Tensor, length: int, size: int) -> tuple[Tensor, Tensor]:
+    """What bilinear resizing reads along one axis, rounded as torch's ``affine_grid`` and ``grid_sample`` do.
 
     Returns
     -------
     (pixels, weights) : int32 (N, 2, size), the two neighbours; float32 (N, size), the weight of the second.
     """
     middles = torch.linspace(-1, 1, size) * (size - 1) / size
-    places = middles * (side / length)[:, None] + ((2 * start + side) / length - 1)[:, None]  # (N, size) in [-1, 1]
+    positions = middles * (side / length)[:, None] + ((2 * start + side) / length - 1)[:, None]  # (N, size) in [-1, 1]
     # A product and a sum, rounded once.
-    pixels = ((places + 1).double() * (length / 2) - 0.5).float().clamp(0, length - 1)
+    pixels = ((positions + 1).double() * (length / 2) - 0.5).float().clamp(0, length - 1)
     first = pixels.floor()
     return torch.stack([first, (first + 1).clamp(max=length - 1)], dim=1).int(), pixels - first
 

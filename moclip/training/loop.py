@@ -1,11 +1,12 @@
-"""The training loop on Lightning's Fabric: devices, precision, accumulation, a state after every epoch."""
+"""The training loop on Lightning's Fabric: devices, precision, accumulation, a state after each epoch."""
 
 import copy
-import functools
+import itertools
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -22,21 +23,23 @@ from moclip.io.progress import track
 from moclip.training.state import TrainingFolder
 
 Batch = tuple[tuple[Tensor, ...], Tensor, *tuple[Tensor, ...]]  # (inputs of the model), labels (B,), and more
-Rate = Callable[[float], float]  # share of the training that is done, 0..1 -> factor on the learning rate
+Rate = Callable[[float], float]  # completed share of the training, 0..1 -> factor on the learning rate
 ONE_PROCESS = Training()  # type: ignore[call-arg]
+
+TEST_CLIPS_CHOOSE = "THE EPOCH IS CHOSEN ON THE TEST CLIPS (select=test): the accuracy will be too good"
 
 log = logging.getLogger(__name__)
 
 
 class TrainingError(MoclipError):
-    """A training that cannot be done as it is asked for; the message says what to do."""
+    """The settings do not allow this training; the message says what to do."""
 
 
 def make_fabric(device: str = "auto", training: Training = ONE_PROCESS) -> Fabric:
-    """Devices and precision. Several devices are several processes: Lightning starts this command once more for each.
+    """Devices and precision. With several devices, Lightning starts this command again for each of them.
 
-    FP32 means FP32 from here on, for this process: torch would compute convolutions on a GPU in TF32, whose fractions
-    have 10 bits.
+    From here on, FP32 means FP32 in this process: by default, torch computes convolutions on a GPU in TF32, whose
+    fractions have 10 bits.
 
     Parameters
     ----------
@@ -46,9 +49,9 @@ def make_fabric(device: str = "auto", training: Training = ONE_PROCESS) -> Fabri
     rank_zero_module.log.addFilter(_no_advice_to_round)
     if training.devices > 1 and hasattr(sys, "ps1"):
         raise TrainingError(
-            f"a notebook is one process, training.devices={training.devices} asks for more. First `moclip train "
-            f"--devices {training.devices}` with the same profile, then this notebook without training.devices: it "
-            "takes the trained networks"
+            f"a notebook is one process, but training.devices={training.devices}. First run `moclip train --devices "
+            f"{training.devices}` with the same profile, then this notebook without training.devices: it uses the "
+            "trained networks"
         )
     strategy = "ddp" if training.devices > 1 else "auto"
     fabric = Fabric(accelerator=device, devices=training.devices, strategy=strategy, precision=training.precision)
@@ -57,197 +60,8 @@ def make_fabric(device: str = "auto", training: Training = ONE_PROCESS) -> Fabri
 
 
 def _no_advice_to_round(record: logging.LogRecord) -> bool:
-    """Lightning advises TF32 on every GPU that has it; who wants speed sets ``training.precision``."""
+    """Lightning advises TF32 on every GPU that has it; here ``training.precision`` decides."""
     return "set_float32_matmul_precision" not in record.getMessage()
-
-
-# --- the loop -------------------------------------------------------------------------------------------------------
-
-
-def fit(
-    fabric: Fabric,
-    model: nn.Module,
-    optimizer: Optimizer,
-    batches: Callable[[int], Iterator[Batch]],
-    batches_per_epoch: int,
-    epochs: int,
-    rate: Rate,
-    progress: str | None = None,
-    objective: Callable[..., Tensor] = F.cross_entropy,
-    *,
-    stop: int | None = None,
-    accumulate: int = 1,
-    score: Callable[[int], float] | None = None,
-    folder: TrainingFolder | None = None,
-) -> pd.DataFrame:
-    """Train ``model``, in place.
-
-    Parameters
-    ----------
-    model : returns logits (B, C), or (B, S, C), which are averaged over the segments S (TSN's consensus).
-    batches : makes the batches of an epoch, of this process.
-    rate : learning-rate schedule.
-    progress : name of the bar; no bar if None.
-    objective : loss of logits (B, C), labels (B,) and what else a batch holds.
-    stop : epochs after which to stop, if not all; the schedule stays that of ``epochs``.
-    accumulate : batches whose mean gradient is one step.
-    score : called after each epoch with its number, from 0; the model ends with the weights of the (first) epoch that
-        had the highest.
-    folder : keeps the state after each epoch, and goes on from a state that is there.
-
-    Returns
-    -------
-    DataFrame
-        A row an epoch: epoch, lr (of the first parameter group), loss and accuracy (of the training batches, in
-        training mode), and the score.
-    """
-    network = model  # as it was given; `model` may come to be wrapped for several processes
-    model, optimizer = fabric.setup(model, optimizer)
-    base = [group["lr"] for group in optimizer.param_groups]
-    rows, best = _restore(fabric, network, optimizer, folder)
-
-    def set_rate(epoch: int, step: int) -> float:
-        factor = rate((epoch + step / batches_per_epoch) / epochs)
-        for group, lr in zip(optimizer.param_groups, base, strict=True):
-            group["lr"] = lr * factor
-        return float(base[0] * factor)
-
-    left = range(len(rows), stop or epochs)
-    for epoch in track(left, progress, unit="epoch") if progress and fabric.is_global_zero else left:
-        own_rate = functools.partial(set_rate, epoch)
-        row = {"epoch": epoch + 1, **_epoch(fabric, model, optimizer, batches(epoch), own_rate, accumulate, objective)}
-        if score:
-            row["score"] = score(epoch)
-            if row["score"] > max((before["score"] for before in rows), default=-1):
-                best = copy.deepcopy(network.state_dict())
-        rows.append(row)
-        if folder and fabric.is_global_zero:
-            folder.keep(_state(fabric, rows, network, optimizer, best))
-    if folder and fabric.is_global_zero:
-        folder.finish(rows, network.state_dict(), best)
-    if best:
-        network.load_state_dict(best)
-    network.eval()
-    return pd.DataFrame(rows)
-
-
-def _epoch(
-    fabric: Fabric,
-    model: Any,
-    optimizer: Optimizer,
-    batches: Iterator[Batch],
-    set_rate: Callable[[int], float],
-    accumulate: int,
-    objective: Callable[..., Tensor],
-) -> dict[str, float]:
-    """Every batch once; returns lr, loss and accuracy."""
-    model.train()
-    seen = []
-    for step, window in enumerate(_windows(batches, accumulate)):
-        optimizer.zero_grad()
-        for place, (inputs, labels, *more) in enumerate(window, 1):
-            lr = set_rate(step * accumulate + place - 1)
-            with fabric.no_backward_sync(model, enabled=place < len(window)):
-                logits = model(*inputs)
-                logits = logits.mean(dim=1) if logits.dim() == 3 else logits  # (B, C)
-                loss = objective(logits, labels, *more)
-                fabric.backward(loss / len(window))
-            seen.append((loss.detach(), (logits.argmax(dim=1) == labels).sum(), len(labels)))
-        optimizer.step()
-    # Read at the end: a GPU need not wait for every batch.
-    loss_sum = sum(loss.item() * count for loss, _, count in seen)
-    correct, count = sum(right.item() for _, right, _ in seen), sum(count for *_, count in seen)
-    if fabric.world_size > 1:
-        sums = torch.tensor([loss_sum, correct, count], dtype=torch.float64, device=fabric.device)
-        torch.distributed.all_reduce(sums)
-        loss_sum, correct, count = sums.tolist()
-        for buffer in model.buffers():  # BatchNorm: each process has the statistics of its own clips
-            torch.distributed.broadcast(buffer, src=0)
-    return {"lr": lr, "loss": loss_sum / count, "accuracy": correct / count}
-
-
-def _windows(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
-    """Lists of ``size`` batches; the last may be shorter."""
-    window = []
-    for batch in batches:
-        window.append(batch)
-        if len(window) == size:
-            yield window
-            window = []
-    if window:
-        yield window
-
-
-def _state(
-    fabric: Fabric, rows: list[dict[str, float]], network: nn.Module, optimizer: Optimizer, best: dict[str, Any] | None
-) -> dict[str, Any]:
-    """All that an interrupted training needs. Random draws of clips follow from seed and epoch, dropout does not."""
-    return {
-        "rows": rows,
-        "model": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "precision": fabric.strategy.precision.state_dict(),
-        "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state() if fabric.device.type == "cuda" else None,
-        "best": best,
-    }
-
-
-def _restore(
-    fabric: Fabric, network: nn.Module, optimizer: Optimizer, folder: TrainingFolder | None
-) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
-    """Put back what `_state` kept; returns the rows so far and the best weights."""
-    if folder is None:
-        return [], None
-    with fabric.rank_zero_first():
-        state = folder.find()
-    if state is None:
-        return [], None
-    network.load_state_dict(state["model"])
-    if "optimizer" in state:
-        optimizer.load_state_dict(state["optimizer"])
-        fabric.strategy.precision.load_state_dict(state["precision"])
-        torch.set_rng_state(state["random"])
-        if state["cuda_random"] is not None and fabric.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_random"])
-    return state["rows"], state["best"]
-
-
-# --- which epoch ----------------------------------------------------------------------------------------------------
-
-
-def fit_selected(select: str, run: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-    """Train once, or (``val``) twice: to find the epoch, then on all clips for that many epochs.
-
-    Parameters
-    ----------
-    select : ``last``, ``val`` or ``test``; see `moclip.config.sections.MV`.
-    run : trains from the same start each time; its keywords are ``part`` (a name), ``hold_out`` (leave the held-out
-        clips out), ``scored`` (score them after each epoch, end with the best) and ``stop``.
-
-    Returns
-    -------
-    DataFrame
-        The log; with ``val`` a column ``phase`` says ``select`` or ``refit``.
-    """
-    if select == "last":
-        return run()
-    if select == "test":
-        log.warning("THE EPOCH IS CHOSEN ON THE TEST CLIPS (select=test): the accuracy will be too good")
-        return run(scored=True)
-    chosen = run(part="select", hold_out=True, scored=True)
-    best = int(chosen["epoch"].iloc[chosen["score"].argmax()])
-    log.info("epoch %d is best on the validation clips; training anew on all clips until then", best)
-    refit = run(part="refit", stop=best)
-    return pd.concat([chosen.assign(phase="select"), refit.assign(phase="refit")], ignore_index=True)
-
-
-def check_held_out(select: str, held_out: object) -> None:
-    """Raise `TrainingError` where clips that choose the epoch are asked for and not there."""
-    if select == "val" and held_out is None:
-        raise TrainingError("select=val needs validation clips: set data.val_fraction, for instance to 0.2")
-    if select == "test" and held_out is None:
-        raise TrainingError("select=test needs the test clips as `held_out`")
 
 
 # --- schedules ------------------------------------------------------------------------------------------------------
@@ -268,3 +82,218 @@ def one_cycle_rate(done: float, warm_up: float = 0.2) -> float:
     if done < warm_up:
         return 0.05 + 0.95 * done / warm_up
     return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
+
+
+# --- the loop -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a network is trained, how fast, and for what.
+
+    Attributes
+    ----------
+    epochs : length of the whole training.
+    batches : batches per epoch, in this process.
+    rate : learning-rate schedule.
+    stop : epochs after which to stop, if not all; the rates stay those of ``epochs``.
+    accumulate : batches whose mean gradient is one step.
+    objective : loss of logits (B, C), labels (B,) and what else a batch holds.
+    progress : name of the progress bar; no bar if None.
+    """
+
+    epochs: int
+    batches: int
+    rate: Rate = constant_rate
+    stop: int | None = None
+    accumulate: int = 1
+    objective: Callable[..., Tensor] = F.cross_entropy
+    progress: str | None = None
+
+
+@dataclass
+class Trainer:
+    """A network in training, one epoch at a time.
+
+    Parameters
+    ----------
+    network : returns logits (B, C), or (B, S, C), which are averaged over the segments S (TSN's consensus).
+    folder : keeps the state after each epoch; training resumes from the state found there.
+
+    Attributes
+    ----------
+    rows : log so far, one row per epoch: epoch, lr (of the first parameter group), loss and accuracy (of the training
+        batches, in training mode), and the score.
+    beside : tensors that belong to the weights and are kept with them, see `train`.
+    """
+
+    fabric: Fabric
+    network: nn.Module
+    optimizer: Optimizer
+    schedule: Schedule
+    folder: TrainingFolder | None = None
+
+    def __post_init__(self) -> None:
+        self.model, self.optimizer = self.fabric.setup(self.network, self.optimizer)  # wrapped in several processes
+        self.base = [group["lr"] for group in self.optimizer.param_groups]
+        self.rows: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.beside: Mapping[str, Tensor] = {}
+        with self.fabric.rank_zero_first():
+            state = self.folder.find() if self.folder else None
+        if state is not None:
+            self._restore(state)
+
+    def epochs_left(self) -> range:
+        """Numbers of the epochs that are still to be trained, from 0."""
+        return range(len(self.rows), self.schedule.stop or self.schedule.epochs)
+
+    def train(
+        self,
+        batches: Iterator[Batch],
+        score: Callable[[int], float] | None = None,
+        beside: Callable[[], Mapping[str, Tensor]] = dict,
+    ) -> None:
+        """Train one epoch.
+
+        Parameters
+        ----------
+        batches : of this process.
+        score : called after the epoch with its number, from 0; training ends with the weights of the (first) epoch
+            that had the highest score.
+        beside : called after the epoch; the tensors that it returns are kept with the weights.
+        """
+        epoch = len(self.rows)
+        row = {"epoch": epoch + 1, **self._steps(epoch, batches)}
+        self.beside = beside()
+        if score:
+            row["score"] = score(epoch)
+            if row["score"] > max((before["score"] for before in self.rows), default=-1):
+                self.best = copy.deepcopy(self._weights())
+        self.rows.append(row)
+        if self.folder and self.fabric.is_global_zero:
+            self.folder.keep(self._state())
+
+    def finish(self) -> pd.DataFrame:
+        """Keep the last weights, load the best if epochs were scored, and return the log."""
+        if self.folder and self.fabric.is_global_zero:
+            self.folder.finish(self.rows, self._weights(), self.best or None)
+        if self.best:
+            self._load(self.best)
+        self.network.eval()
+        return pd.DataFrame(self.rows)
+
+    def _steps(self, epoch: int, batches: Iterator[Batch]) -> dict[str, float]:
+        """Every batch once; returns lr, loss and accuracy."""
+        fabric, accumulate = self.fabric, self.schedule.accumulate
+        self.model.train()
+        seen = []
+        windows = iter(lambda: list(itertools.islice(batches, accumulate)), [])  # the last may be shorter
+        for step, window in enumerate(windows):
+            self.optimizer.zero_grad()
+            for number, (inputs, labels, *more) in enumerate(window, 1):
+                lr = self._set_rate(epoch, step * accumulate + number - 1)
+                with fabric.no_backward_sync(self.model, enabled=number < len(window)):
+                    logits = self.model(*inputs)
+                    logits = logits.mean(dim=1) if logits.dim() == 3 else logits  # (B, C)
+                    loss = self.schedule.objective(logits, labels, *more)
+                    fabric.backward(loss / len(window))
+                seen.append((loss.detach(), (logits.argmax(dim=1) == labels).sum(), len(labels)))
+            self.optimizer.step()
+        # Read at the end: a GPU need not wait for every batch.
+        sums = map(sum, zip(*((loss.item() * count, right.item(), count) for loss, right, count in seen), strict=True))
+        total = torch.tensor(list(sums), dtype=torch.float64, device=fabric.device)
+        if fabric.world_size > 1:
+            torch.distributed.all_reduce(total)
+            for buffer in self.model.buffers():  # BatchNorm: each process has the statistics of its own clips
+                torch.distributed.broadcast(buffer, src=0)
+        loss_sum, correct, count = total.tolist()
+        return {"lr": lr, "loss": loss_sum / count, "accuracy": correct / count}
+
+    def _set_rate(self, epoch: int, step: int) -> float:
+        factor = self.schedule.rate((epoch + step / self.schedule.batches) / self.schedule.epochs)
+        for group, lr in zip(self.optimizer.param_groups, self.base, strict=True):
+            group["lr"] = lr * factor
+        return float(self.base[0] * factor)
+
+    def _weights(self) -> dict[str, Any]:
+        return {**self.network.state_dict(), **self.beside}
+
+    def _load(self, weights: Mapping[str, Any]) -> None:
+        names = self.network.state_dict().keys()
+        self.network.load_state_dict({name: weights[name] for name in names})
+        self.beside = {name: value for name, value in weights.items() if name not in names}
+
+    def _state(self) -> dict[str, Any]:
+        """All that an interrupted training needs: draws of clips follow from seed and epoch, but dropout does not."""
+        return {
+            "rows": self.rows,
+            "model": self._weights(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state() if self.fabric.device.type == "cuda" else None,
+            "best": self.best,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._load(state["model"])
+        if "optimizer" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+            torch.set_rng_state(state["random"])
+            if state["cuda_random"] is not None and self.fabric.device.type == "cuda":
+                torch.cuda.set_rng_state(state["cuda_random"])
+        self.rows, self.best = state["rows"], state["best"] or {}
+
+
+def fit(
+    fabric: Fabric,
+    network: nn.Module,
+    optimizer: Optimizer,
+    batches: Callable[[int], Iterator[Batch]],
+    schedule: Schedule,
+    score: Callable[[int], float] | None = None,
+    folder: TrainingFolder | None = None,
+) -> pd.DataFrame:
+    """Train ``network``, in place, and return the log; see `Trainer`.
+
+    Parameters
+    ----------
+    batches : makes the batches of an epoch.
+    """
+    trainer = Trainer(fabric, network, optimizer, schedule, folder)
+    left = trainer.epochs_left()
+    shown = schedule.progress if fabric.is_global_zero else None
+    for epoch in track(left, shown, unit="epoch") if shown else left:
+        trainer.train(batches(epoch), score)
+    return trainer.finish()
+
+
+# --- which epoch ----------------------------------------------------------------------------------------------------
+
+
+def fit_selected(select: str, run: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    """Train once, or with ``val`` twice: to find the epoch, then on all clips for that many epochs.
+
+    Parameters
+    ----------
+    select : ``last``, ``val`` or ``test``; see `moclip.config.sections.MV`.
+    run : trains from the same start each time; its keywords are ``part`` (a name), ``hold_out`` (leave the held-out
+        clips out), ``scored`` (score them after each epoch, end with the best) and ``stop``.
+
+    Returns
+    -------
+    DataFrame
+        The log; with ``val`` a column ``phase`` says ``select`` or ``refit``.
+    """
+    if select == "last":
+        return run()
+    if select == "test":
+        log.warning(TEST_CLIPS_CHOOSE)
+        return run(scored=True)
+    chosen = run(part="select", hold_out=True, scored=True)
+    best = int(chosen["epoch"].iloc[chosen["score"].argmax()])
+    log.info("epoch %d is best on the validation clips; training again on all clips for as many epochs", best)
+    refit = run(part="refit", stop=best)
+    return pd.concat([chosen.assign(phase="select"), refit.assign(phase="refit")], ignore_index=True)

@@ -1,7 +1,9 @@
-"""Fitting the motion network and the heads, with the loop of `moclip.training.loop`."""
+"""Training the motion network, and its features once it is trained."""
 
 import copy
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,114 +12,115 @@ import torch
 from lightning.fabric import Fabric, seed_everything
 from torch import Tensor, nn
 
-from moclip.config.sections import MV, Config, Training
+from moclip.config.sections import MV, Config
 from moclip.datasets.base import Clip, VideoDataset
-from moclip.inputs.clips import MotionClips, training_loader
+from moclip.inputs.clips import EpochSampler, LoadedClips, TrainingSamples, training_loader
+from moclip.inputs.views import EvalViews, TrainViews, Views, to_input
 from moclip.io.progress import track
 from moclip.models.backbones import state_hash
 from moclip.models.mv_tsn import MVTSN, average_views
-from moclip.training.loop import (
-    ONE_PROCESS,
-    Batch,
-    Rate,
-    check_held_out,
-    fit,
-    fit_selected,
-    make_fabric,
-    one_cycle_rate,
-    step_rate,
-)
+from moclip.training import loop
 from moclip.training.state import TrainingFolder, digest_of
 
 
-def splits(dataset: VideoDataset, config: Config, select: str) -> tuple[list[Clip], list[Clip]]:
-    """Clips to train on, and those that choose the epoch.
+def training_and_selection_clips(dataset: VideoDataset, config: Config, select: str) -> tuple[list[Clip], list[Clip]]:
+    """Clips to train on, and clips that choose the epoch.
 
-    Validation clips are trained on in the end (after they have chosen), and then stand last among the former.
+    After they have chosen, validation clips are trained on, too; they are the last of the training clips.
 
     Parameters
     ----------
     select : ``mv.select`` or ``fusion.select``.
     """
-    fitted = [*dataset.train, *dataset.val] if config.mv.select == "val" else list(dataset.train)
-    return fitted, {"last": [], "val": list(dataset.val), "test": list(dataset.test)}[select]
+    train = [*dataset.train, *dataset.val] if config.mv.select == "val" else list(dataset.train)
+    return train, {"last": [], "val": list(dataset.val), "test": list(dataset.test)}[select]
 
 
-def fit_mv(
-    model: MVTSN,
-    clips: MotionClips,
-    settings: MV,
-    device: str = "auto",
-    training: Training = ONE_PROCESS,
-    held_out: MotionClips | None = None,
-    folder: Path | None = None,
-) -> pd.DataFrame:
-    """Train the motion network: random segments, multi-scale crops, Adam (paper, section III-A).
+def network_arguments(config: Config, dataset: VideoDataset) -> dict[str, Any]:
+    """Arguments of `MVTSN`, as a checkpoint keeps them."""
+    return {"num_classes": len(dataset.classes), "backbone": config.mv.backbone, "pretrained": config.mv.pretrained}
 
-    The order of the clips, the segments and the crops follow from ``settings.seed`` alone. On one CPU with the same
-    number of threads the weights repeat bit for bit; across machines they do not. Several processes share each batch.
+
+def train_motion_network(
+    config: Config, dataset: VideoDataset, clips: Mapping[str, LoadedClips], folder: Path | None = None
+) -> tuple[MVTSN, pd.DataFrame]:
+    """Create and train the motion network: random segments, multi-scale crops, Adam (paper, section III-A).
+
+    First weights, order of the clips, segments and crops follow from ``mv.seed`` alone. On one CPU with the same number
+    of threads the weights repeat bit for bit; across machines they do not. Several processes share each batch.
 
     Parameters
     ----------
-    held_out : clips that choose the epoch, where ``settings.select`` asks for some. For ``val`` they are the last of
-        ``clips``, left out until the epoch is known.
-    folder : where to keep the state after each epoch; a training that was killed there goes on.
+    clips : ``train``, and ``val`` or ``test`` if ``mv.select`` names them. With ``val``, these clips are also the last
+        of ``train``; they are left out until the epoch is known.
+    folder : keeps the state after each epoch; an interrupted training resumes from it.
+
+    Returns
+    -------
+    (network, log) : the network in evaluation mode; one row per epoch.
     """
-    check_held_out(settings.select, held_out)
-    fabric = make_fabric(device, training)
-    model.to(fabric.device)
+    mv, training = config.mv, config.training
+    held_out = clips.get(mv.select)
+    if mv.select != "last" and held_out is None:
+        raise loop.TrainingError(
+            f"mv.select={mv.select} needs {mv.select} clips to choose the epoch; for val set data.val_fraction, for "
+            "instance to 0.2"
+        )
+    fabric = loop.make_fabric(config.device, training)
+    torch.manual_seed(mv.seed)
+    network = MVTSN(**network_arguments(config, dataset)).to(fabric.device)
     if training.channels_last:
-        model.to(memory_format=torch.channels_last)
-    first = copy.deepcopy(model.state_dict())
-    depends = _dependencies(model, clips, held_out, settings, training) if folder else {}
+        network.to(memory_format=torch.channels_last)
+    first = copy.deepcopy(network.state_dict())
+    samples = TrainingSamples(clips["train"], TrainViews.from_sections(mv, config.motion, dataset.horizontal_flip))
+    tested = EvalViews.from_sections(mv, config.motion, dataset.horizontal_flip)
+    depends = {
+        "first weights": state_hash(network),
+        "clips": digest_of([part.identities() for part in (clips["train"], held_out) if part]),
+        "views": asdict(samples.protocol),
+        "mv": mv.training_fields(),
+        "training": training.model_dump(mode="json", exclude={"devices", "workers"}),  # processes may change
+    }
 
     def run(part: str = "", hold_out: bool = False, scored: bool = False, stop: int | None = None) -> pd.DataFrame:
-        seed_everything(settings.seed, verbose=False)
-        model.load_state_dict(first)
-        count = len(clips) - len(held_out) if hold_out and held_out else len(clips)
-        loader = training_loader(clips, training.workers, count, fabric.global_rank, fabric.world_size)
+        seed_everything(mv.seed, verbose=False)
+        network.load_state_dict(first)
+        count = len(clips["train"]) - len(held_out) if hold_out and held_out else len(clips["train"])
+        sampler = EpochSampler(count, mv.batch_size, mv.seed, fabric.global_rank, fabric.world_size)
+        loader = training_loader(samples, sampler, training.workers)
         moving = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
 
-        def batches(epoch: int) -> Iterator[Batch]:
-            loader.batch_sampler.epoch = epoch  # type: ignore[union-attr]
-            for batch in cast(Iterable[dict[str, Tensor]], moving):
-                yield (clips.to_input(batch),), batch["label"]
+        def batches(epoch: int) -> Iterator[loop.Batch]:
+            sampler.epoch = epoch
+            for views, labels in cast(Iterable[tuple[Views, Tensor]], moving):
+                yield (to_input(views, fabric.device),), labels
 
-        adam = torch.optim.Adam if settings.schedule == "step" else torch.optim.AdamW
-        groups = parameter_groups(model, settings)
-        optimizer = adam(groups, lr=settings.lr, eps=settings.eps, weight_decay=settings.weight_decay)
-        rate: Rate = one_cycle_rate
-        if settings.schedule == "step":
-            rate = step_rate([milestone / settings.epochs for milestone in settings.milestones])
-        return fit(
-            fabric,
-            model,
-            optimizer,
-            batches,
-            len(loader),
-            settings.epochs,
-            rate,
-            f"motion network {part}".strip(),
-            stop=stop,
-            accumulate=training.accumulate,
-            score=(lambda _: accuracy(fabric, model, held_out, settings)) if scored and held_out else None,
-            folder=TrainingFolder(folder / part, {**depends, "stop": stop}) if folder else None,
+        def score(_: int) -> float:
+            return accuracy(fabric, network, clips[mv.select], tested, mv)
+
+        adam = torch.optim.Adam if mv.schedule == "step" else torch.optim.AdamW
+        optimizer = adam(parameter_groups(network, mv), lr=mv.lr, eps=mv.eps, weight_decay=mv.weight_decay)
+        rate = (
+            loop.step_rate([at / mv.epochs for at in mv.milestones]) if mv.schedule == "step" else loop.one_cycle_rate
         )
+        bar = f"motion network {part}".strip()
+        schedule = loop.Schedule(mv.epochs, len(sampler), rate, stop, training.accumulate, progress=bar)
+        kept = TrainingFolder(folder / part, {**depends, "stop": stop}) if folder else None
+        return loop.fit(fabric, network, optimizer, batches, schedule, score if scored else None, kept)
 
-    return fit_selected(settings.select, run)
+    return network, loop.fit_selected(mv.select, run)
 
 
 def parameter_groups(model: MVTSN, settings: MV) -> list[dict[str, Any]]:
-    """Classifier, stem (what sees motion for the first time) and rest, each with a learning rate of its own.
+    """Classifier, stem (which sees motion for the first time) and rest, each with a learning rate of its own.
 
-    With ``decay_all: false`` biases and scales (all tensors of one dimension, as timm has it) are groups apart,
-    without weight decay. The published code multiplies by 1, 0.1 and 0.01, and decays all.
+    With ``decay_all: false``, biases and scales (all tensors of one dimension, as in timm) are separate groups without
+    weight decay. The published code multiplies the rates by 1, 0.1 and 0.01, and decays all.
     """
-    stem = {*model.data_bn.parameters(), *model.stem.parameters()}
-    classifier = set(model.classifier.parameters())
+    classifier, stem = set(model.classifier.parameters()), {*model.data_bn.parameters(), *model.stem.parameters()}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name in ("classifier", "stem", "rest"):
-        groups[name, True], groups[name, False] = [], []
+    for name, decayed in itertools.product(("classifier", "stem", "rest"), (True, False)):
+        groups[name, decayed] = []
     for parameter in model.parameters():
         name = "classifier" if parameter in classifier else "stem" if parameter in stem else "rest"
         groups[name, settings.decay_all or parameter.dim() > 1].append(parameter)
@@ -134,66 +137,36 @@ def parameter_groups(model: MVTSN, settings: MV) -> list[dict[str, Any]]:
 
 
 @torch.no_grad()
-def accuracy(fabric: Fabric, model: MVTSN, clips: MotionClips, settings: MV) -> float:
-    """Share of clips that are named rightly, each counted once, whatever the number of processes.
+def accuracy(fabric: Fabric, network: MVTSN, clips: LoadedClips, protocol: EvalViews, mv: MV) -> float:
+    """Share of clips that are recognised; each counts once, regardless of the number of processes.
 
-    Every clip has as many centre views as segments in training: a guide to the epoch, not the number of a table.
+    A clip has as many centre views as segments in training: this guides the choice of the epoch, no table reports it.
     """
-    model.eval()
-    own = range(fabric.global_rank, len(clips), fabric.world_size)
-    right: dict[str, bool] = {}
-    for start in range(0, len(own), settings.batch_size):
-        part = own[start : start + settings.batch_size]
-        batch = fabric.to_device(clips.centre_views(part, settings.segments))
+    network.eval()
+    protocol = replace(protocol, segments=mv.segments, crops=1)
+    share = range(fabric.global_rank, len(clips), fabric.world_size)
+    right = torch.zeros((), dtype=torch.int64)
+    for start in range(0, len(share), mv.batch_size):
+        part = share[start : start + mv.batch_size]
         with fabric.autocast():
-            scores = average_views(model(clips.to_input(batch)).float(), settings.average).cpu()
-        for index, guess in zip(part, scores.argmax(dim=1).tolist(), strict=True):
-            right[clips.clips[index].name] = guess == clips.labels[index]
-    if fabric.world_size > 1:
-        parts: list[Any] = [None] * fabric.world_size
-        torch.distributed.all_gather_object(parts, right)
-        right = {name: hit for part in parts for name, hit in part.items()}
-    assert len(right) == len(clips), "every clip, by its name"
-    return sum(right.values()) / len(right)
+            logits = network(to_input(clips.test_views(part, protocol), fabric.device)).float()
+        right += (average_views(logits, mv.average).argmax(dim=1).cpu() == clips.labels[part]).sum()
+    return cast(Tensor, fabric.all_reduce(right.to(fabric.device), reduce_op="sum")).item() / len(clips)
 
 
 @torch.no_grad()
 def motion_features(
-    model: MVTSN,
-    clips: MotionClips,
-    views: int,
+    network: MVTSN,
+    clips: LoadedClips,
+    protocol: EvalViews,
     device: torch.device | str = "cpu",
-    views_a_batch: int = 256,
-    crops: int = 1,
+    views_per_batch: int = 256,
 ) -> Tensor:
-    """Features of the centre segments under a frozen network: float32 (N, V, D), on the CPU.
-
-    V is ``views * crops``; see `MotionClips.centre_views`.
-    """
-    model = model.to(device).eval()
-    size = max(1, views_a_batch // (views * crops))
+    """Features of the test views under a frozen network: float32 (N, V, D), on the CPU; V is segments * crops."""
+    network = network.to(device).eval()
+    size = max(1, views_per_batch // (protocol.segments * protocol.crops))
     parts = []
     for start in track(range(0, len(clips), size), "motion features", unit="batch"):
         indices = range(start, min(start + size, len(clips)))
-        batch = {key: value.to(device) for key, value in clips.centre_views(indices, views, crops).items()}
-        parts.append(model.features(clips.to_input(batch)).float().cpu())
+        parts.append(network.features(to_input(clips.test_views(indices, protocol), device)).float().cpu())
     return torch.cat(parts)
-
-
-def _dependencies(
-    model: MVTSN, clips: MotionClips, held_out: MotionClips | None, settings: MV, training: Training
-) -> dict[str, Any]:
-    """What the weights depend on, but for the code; not the number of processes, which may change on the way."""
-    named = [
-        [(clip.name, clip.label, path.stem) for clip, path in zip(part.clips, part.paths, strict=True)]
-        for part in (clips, held_out)
-        if part
-    ]
-    return {
-        "first weights": state_hash(model),
-        "clips": digest_of(named),
-        "field": [clips.field, clips.scale.units, clips.scale.bound],
-        "flips": clips.flips,
-        "mv": settings.training_fields(),
-        "training": training.model_dump(mode="json", exclude={"devices", "workers"}),
-    }

@@ -152,7 +152,7 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
     """Its motion network is not trained again by the same settings, but by others, and with --fresh."""
     from moclip.datasets import prepare
     from moclip.engine import checkpoints as evaluation
-    from moclip.engine import features
+    from moclip.inputs import clips
     from moclip.io.artefacts import load_json
     from moclip.training import state as resume
 
@@ -170,8 +170,8 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
     assert load_json(made["checkpoints/mv_tsn-mixed.json"])["protocol"] == "paper as shortened by profile smoke"
 
     trained = []
-    fit = features.MotionClips.__getitem__
-    monkeypatch.setattr(features.MotionClips, "__getitem__", lambda self, key: trained.append(key) or fit(self, key))
+    draw = clips.TrainingSamples.__getitem__
+    monkeypatch.setattr(clips.TrainingSamples, "__getitem__", lambda self, key: trained.append(key) or draw(self, key))
     assert moclip_command(*command)[0] == 0 and trained == [] and "trained already" in caplog.text
     assert moclip_command(*command, "--fresh")[0] == 0 and len(trained) == 8
     assert moclip_command(*command, "-p", "mv.lr=0.5")[0] == 0 and len(trained) == 16

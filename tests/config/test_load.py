@@ -171,7 +171,7 @@ def test_what_results_is_checked_and_not_its_parts(tmp_path):
     [
         ("protocol: paper-val\ndata: {name: ucf101, val_fraction: 0}", {"mv.select": "last"}, "mv.select=last"),
         (
-            "extends: quick\nfusion: {statistics: drifting}",
+            "extends: quick\nfusion: {batch_norm: drifting}",
             {"fusion.train_features": "drawn"},
             "fusion.train_features=drawn",
         ),
@@ -239,15 +239,25 @@ def test_what_the_published_code_does_otherwise():
     assert {key: value for key, value in reference.items() if paper.get(key) != value} == {
         "encoder.frame": "random", "encoder.resize": "bilinear", "encoder.prompts": "reference12",
         "encoder.normalise_prompts": False,
-        "motion.field": "accumulated", "mv.resize": "squeeze", "mv.flip": "reference", "mv.sampling": "reference",
+        "motion.field": "accumulated", "mv.crop_mode": "squash", "mv.flip": "reference", "mv.sampling": "reference",
         "mv.views": 25, "mv.crops": 10, "mv.test_flip": "random", "mv.average": "logit", "mv.select": "test",
         "mv.lr_multipliers": {"classifier": 1.0, "stem": 0.1, "rest": 0.01}, "mv.eps": 1e-3,
-        "fusion.epochs": 100, "fusion.statistics": "drifting", "fusion.select": "test",
+        "fusion.epochs": 100, "fusion.batch_norm": "drifting", "fusion.select": "test",
         "data.min_frames": {"train": 5, "test": 27},
         "insists.fusion": {"train_features": "drawn"},
     }  # fmt: skip
     validated = protocol_fields("paper-val")
     assert {key for key in validated if paper[key] != validated[key]} == {"data.val_fraction", "mv.select"}
+
+
+def test_an_unknown_strategy_names_the_nearest():
+    for key, message in {
+        "mv.sampling": "mv.sampling: .*unknown sampling 'refrence' .did you mean 'reference'.*: reference, tsn",
+        "mv.crop_mode": "mv.crop_mode: .*unknown crop_mode 'refrence'; there are: center, squash",
+        "fusion.batch_norm": "fusion.batch_norm: .*unknown batch_norm 'refrence'; there are: drifting, frozen",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            load_config("quick", {key: "refrence"})
 
 
 def test_what_no_protocol_does_is_refused():
@@ -267,7 +277,7 @@ def test_any_profile_takes_any_protocol(profile, protocol):
     assert config.encoder.name == own.encoder.name and config.motion.units == own.motion.units
     if protocol == "reference":
         assert (config.mv.crops, config.mv.average, config.motion.field) == (10, "logit", "accumulated")
-        assert config.fusion.statistics == "drifting" and config.fusion.train_features == "drawn"
+        assert config.fusion.batch_norm == "drifting" and config.fusion.train_features == "drawn"
 
 
 def test_what_is_shortened_is_said_and_by_whom():
@@ -285,10 +295,10 @@ def test_what_is_shortened_is_said_and_by_whom():
 
 
 def test_overrides_win_over_what_a_protocol_insists_on():
-    with pytest.raises(ConfigError, match=r"fusion: .*statistics=drifting needs train_features=drawn"):
+    with pytest.raises(ConfigError, match=r"fusion: .*batch_norm=drifting needs train_features=drawn"):
         load_config("quick", {"protocol": "reference", "fusion.train_features": "cached"})
     frozen = load_config(
-        "quick", {"protocol": "reference", "fusion": {"train_features": "cached", "statistics": "frozen"}}
+        "quick", {"protocol": "reference", "fusion": {"train_features": "cached", "batch_norm": "frozen"}}
     )
     assert frozen.fusion.train_features == "cached"
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moclip.config.sections import MV
 from moclip.datasets import facts
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.datasets.facts import facts_of, read_facts
 from moclip.datasets.verify import MISSING, UNLISTED, UNREADABLE, summary, verify
-from moclip.inputs.clips import MotionClips
+from moclip.inputs.clips import LoadedClips
 from moclip.inputs.transforms import InputScale
 from moclip.io.files import sha256_file
 from moclip.video import encode
@@ -85,12 +84,11 @@ def test_saturated_is_what_the_loader_counts(tmp_path: Path) -> None:
     encode([np.concatenate([slow[:48], fast[:48]]) for slow, fast in halves], film, fps=10)
     clip = Clip(film, 0, "A", "g", "film")
     store_motion(film, content_path(tmp_path, sha256_file(clip.path)))
-    settings = MV(backbone="", lr=1, batch_size=1)
+    loaded = LoadedClips([clip], tmp_path)
     for scale in (InputScale("pixels", 3.0), InputScale("equivalent", 3.0)):
-        loader = MotionClips([clip], tmp_path, scale, "raw", settings, False)
         own = read_facts(film, "")
-        assert own.saturated(scale.bound, scale.factor(own.width, own.fps)) == pytest.approx(loader.saturated())
-        assert 0 < loader.saturated() < 1
+        assert own.saturated(scale.bound, scale.factor(own.width, own.fps)) == pytest.approx(loaded.saturated(scale))
+        assert 0 < loaded.saturated(scale) < 1
 
 
 def test_codecs_without_vectors_are_decoded_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

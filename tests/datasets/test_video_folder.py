@@ -14,7 +14,8 @@ from moclip.datasets.base import VideoDataset, words
 from moclip.datasets.prepare import datasets_of
 from moclip.datasets.video_folder import EXTENSIONS, VideoFolder, VideoFolderError
 from moclip.errors import MoclipError
-from moclip.inputs.clips import MotionClips
+from moclip.inputs.clips import LoadedClips
+from moclip.inputs.views import EvalViews, to_input
 from moclip.io.files import sha256_file
 from moclip.io.paths import data_dir
 from moclip.video import encode, probe
@@ -349,10 +350,11 @@ def test_reencoded_one_way_whatever_they_were(tmp_path, monkeypatch):
     config = load_config("folder", {"mv.views": 3})
     for clip in data.clips:
         store_motion(clip.path, content_path(tmp_path / "store", sha256_file(clip.path)))
-    clips = MotionClips.from_config(data.clips, tmp_path / "store", config, data.horizontal_flip)
-    rates = [clips.factor(index) * clips.motion(index).scale for index in range(len(data.clips))]
+    clips = LoadedClips(data.clips, tmp_path / "store")
+    protocol = EvalViews.from_sections(config.mv, config.motion, data.horizontal_flip)
+    rates = [protocol.scale.factor(motion.width, motion.fps) for motion in clips]
     assert rates == pytest.approx([infos[clip.name].fps / 25 for clip in data.clips])
-    assert clips.to_input(clips.centre_views(range(4), 3)).shape == (4, 3, 2, 96, 96)
+    assert to_input(clips.test_views(range(4), protocol)).shape == (4, config.mv.views, 2, 96, 96)
 
 
 def test_a_replaced_clip_is_encoded_again_and_folders_of_one_name_do_not_meet(tmp_path, monkeypatch):

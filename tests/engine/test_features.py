@@ -22,7 +22,6 @@ from moclip.io.artefacts import load_tensors
 from moclip.io.files import sha256_file
 from moclip.io.fingerprints import fingerprints
 from moclip.io.parallel import ClipsError
-from moclip.training.motion import motion_features
 from moclip.video import frames as frames_module
 from moclip.video import load_motion, read_frames, read_motion
 from moclip.video.store import content_path
@@ -392,35 +391,3 @@ def test_the_key_of_clip_s_features_is_the_same_in_every_process(clip_file, some
     appearance_features(encoder, preprocess, some[:1], "middle", 1, tmp_path / "clip.safetensors")
     _, header = load_tensors(tmp_path / "clip.safetensors")
     assert "0x" not in header["preprocessing"] and "Resize" in header["preprocessing"]
-
-
-# --- motion features ------------------------------------------------------------------------------------------------
-
-
-def test_features_of_a_clip_are_those_of_its_views(network, clips):
-    computed = motion_features(network, clips, views=3, views_a_batch=6)
-    assert computed.shape == (8, 3, 1280) and not computed.requires_grad
-    for index in (0, 7):
-        with torch.no_grad():
-            alone = network.eval().features(clips.to_input(clips.centre_views([index], 3)))
-        torch.testing.assert_close(computed[index], alone[0], atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(motion_features(network, clips, 3, views_a_batch=1), computed, atol=1e-4, rtol=1e-3)
-
-
-def test_the_network_is_frozen(network, clips):
-    network.train()  # as training left it
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    assert any("running_mean" in name for name in before) and any("num_batches_tracked" in name for name in before)
-    result = motion_features(network, clips, 2)
-    after = network.state_dict()
-    assert before.keys() == after.keys()
-    changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
-    assert changed == [] and not result.requires_grad
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_features_of_ten_crops(network, clips):
-    computed = motion_features(network, clips, views=2, views_a_batch=40, crops=10)
-    assert computed.shape == (8, 20, 1280)
-    centre = motion_features(network, clips, views=2)
-    torch.testing.assert_close(computed[:, 4::10], centre, atol=1e-4, rtol=1e-3)

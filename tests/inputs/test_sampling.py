@@ -1,22 +1,12 @@
 """TSN's sampling: in range, in order, fair."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from moclip.inputs.sampling import (
-    appearance_frames,
-    centre_segments,
-    random_segments,
-    reference_centres,
-    reference_frames,
-    reference_ranges,
-)
+from moclip.inputs.sampling import appearance_frames, centre_segments, random_segments
 
 COUNTS, SEGMENTS = st.integers(1, 400), st.integers(1, 64)
 
@@ -86,56 +76,6 @@ def test_nothing_to_draw_from(count, segments):
         centre_segments(count, segments)
     with pytest.raises(ValueError, match="frames with motion"):
         random_segments(count, segments, np.random.default_rng(0))
-
-
-def test_the_reference_sampler():
-    """What the published code drew, for 118 lengths and numbers of segments."""
-    golden = json.loads((Path(__file__).parents[1] / "data" / "golden" / "sampler_golden.json").read_text())
-    assert len(golden) == 118
-    for key, expected in golden.items():
-        count, segments = map(int, key.split(","))
-        assert [list(part) for part in reference_ranges(count, segments)] == expected["train_ranges"], key
-        assert reference_centres(count, segments) == expected["test_idx"], key
-
-
-def coviar_types(count: int) -> np.ndarray:
-    """A file of which CoViAR counts ``count`` frames: one more, an I-frame in twelve."""
-    return np.array(["P" if t % 12 else "I" for t in range(count + 1)])
-
-
-def test_reference_frames_are_what_the_published_code_drew():
-    """An index beyond the clip, which it turned into zeros, is the last frame it counts."""
-    golden = json.loads((Path(__file__).parents[1] / "data" / "golden" / "sampler_golden.json").read_text())
-    beyond = 0
-    for key, expected in golden.items():
-        count, segments = map(int, key.split(","))
-        types = coviar_types(count)
-        wanted = [12 * gop + position for gop, position in expected["test_gop_pos"]]
-        last = max(t for t in range(count) if t % 12)  # the last frame counted, or the P-frame before it
-        beyond += sum(frame > last for frame in wanted)
-        found = reference_frames(types, segments)
-        assert found.dtype == np.int64 and found.tolist() == [min(frame, last) for frame in wanted], key
-        rng = np.random.default_rng(0)
-        drawn = np.array([reference_frames(types, segments, rng) for _ in range(200)])
-        for column, (first, end) in zip(drawn.T, expected["train_ranges"], strict=True):
-            allowed = {min(t, last) if t % 12 else max(t - 1, 1) for t in range(first, end)}
-            assert set(column.tolist()) <= allowed, key
-            assert len(allowed) > 8 or set(column.tolist()) == allowed, key
-    assert beyond, "there are such cases among the golden ones"
-
-
-@pytest.mark.parametrize("types", ["IP", "IPP", "IIP", "IPPI", "IPIPIP", "PPP"])
-@pytest.mark.parametrize("segments", [1, 3, 25])
-def test_reference_frames_carry_motion_however_short_the_clip(types, segments):
-    for rng in (None, np.random.default_rng(0)):
-        frames = reference_frames(np.array(list(types)), segments, rng)
-        assert len(frames) == segments and all(types[frame] == "P" for frame in frames)
-
-
-@pytest.mark.parametrize("sample", [reference_ranges, reference_centres])
-def test_the_reference_sampler_needs_frames(sample):
-    with pytest.raises(ValueError, match="3 segments from 0 frames"):
-        sample(0, 3)
 
 
 # --- what the image encoder sees ------------------------------------------------------------------------------------

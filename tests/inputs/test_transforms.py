@@ -10,19 +10,10 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 from torchvision.transforms import functional as vision
 
-from moclip.inputs.transforms import (
-    InputScale,
-    by_torch,
-    centre_box,
-    crop_resize,
-    expand,
-    flip,
-    quantise,
-    random_box,
-    squeezed_boxes,
-    to_input,
-    view_boxes,
-)
+from moclip.inputs.crops import random_box, view_boxes
+from moclip.inputs.kernels import by_kernel
+from moclip.inputs.transforms import GridShape, InputScale, by_torch, crop_resize, expand, flip, quantise
+from moclip.video import fields as video_fields
 
 # Quarter pixels up to 205, as streams have them: far beyond the bound of 20.
 FIELDS = hnp.arrays(
@@ -62,6 +53,13 @@ def test_quantise_is_the_paper_s(fields):
 def test_quantise_another_bound():
     fields = np.arange(-40, 41, dtype=np.float32) / 2
     np.testing.assert_allclose(quantise(torch.from_numpy(fields), 7.5), straight_quantise(fields, 7.5), atol=1e-7)
+
+
+@given(FIELDS, st.sampled_from([20.0, 7.5, 33.3]))
+def test_the_reader_s_8_bit_scaling_is_this_one(fields, bound):
+    expected = quantise(torch.from_numpy(fields), bound)
+    levels = torch.from_numpy(video_fields.quantise(fields, bound))
+    assert levels.dtype == torch.uint8 and torch.equal(levels.float() / 255 - 0.5, expected)
 
 
 @given(FIELDS)
@@ -146,8 +144,8 @@ def test_the_compiled_pass_gives_the_bits_of_torch_s_operations(block, kind, siz
     vectors = torch.from_numpy(rng.integers(-90, 91, (3, -(-height // block), -(-width // block), 2)).astype(kind))
     factors = torch.from_numpy(rng.uniform(0.1, 1.2, (3, 2)).astype(np.float32))
     boxes = torch.from_numpy(np.stack([random_box(height, width, (1.0, 0.875, 0.66), rng) for _ in range(3)]))
-    arguments = vectors, factors, torch.tensor([True, False, True]), boxes, 20.0, size, (block, height, width)
-    fast, plain = to_input(*arguments), by_torch(*arguments)
+    arguments = vectors, factors, torch.tensor([True, False, True]), boxes, 20.0, size, GridShape(block, height, width)
+    fast, plain = by_kernel(*arguments), by_torch(*arguments)
     assert fast.shape == (3, 2, size, size) and fast.dtype == torch.float32
     torch.testing.assert_close(fast, plain, atol=1e-4, rtol=0)
     if torch.backends.cpu.get_cpu_capability().startswith("AVX"):  # both fuse the same products and sums
@@ -156,14 +154,9 @@ def test_the_compiled_pass_gives_the_bits_of_torch_s_operations(block, kind, siz
 
 def test_centre_crop_commutes_with_flip():
     fields, which = torch.randn(1, 2, 24, 40), torch.tensor([True])
-    boxes = torch.from_numpy(centre_box(24, 40, 0.75))[None]
+    boxes = torch.from_numpy(view_boxes(24, 40, 0.75))
     one, two = crop_resize(flip(fields, which), boxes, 10), flip(crop_resize(fields, boxes, 10), which)
     torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
-
-
-def test_centre_box_by_hand():
-    assert centre_box(256, 340, 0.875).tolist() == [58, 16, 224, 224]
-    assert centre_box(120, 160, 1.0).tolist() == [20, 0, 120, 120]
 
 
 @pytest.mark.parametrize(("height", "width"), [(256, 340), (340, 256), (32, 64)])
@@ -180,41 +173,11 @@ def test_ten_crops_are_torchvision_s(height, width):
         torch.testing.assert_close(one, two, atol=1e-3, rtol=0, msg=lambda text, n=n: f"crop {n}: {text}")
 
 
-def test_three_crops_lie_along_the_longer_side():
+def test_crops_by_hand():
+    """One in the centre; three along the longer side."""
+    assert view_boxes(120, 160, 1.0).tolist() == [[20, 0, 120, 120]]
     assert view_boxes(256, 340, 0.875, 3).tolist() == [[0, 16, 224, 224], [58, 16, 224, 224], [116, 16, 224, 224]]
     assert view_boxes(340, 256, 0.875, 3)[:, :2].tolist() == [[16, 0], [16, 58], [16, 116]]
-
-
-@pytest.mark.parametrize(("crops", "name"), [(1, "center_crop"), (5, "five_crop")])
-def test_squeezed_crops_are_crops_of_the_squeezed_frame(crops, name):
-    """What the published code does in two steps: the frame to 256 x 256, then crops of 224."""
-    fields = torch.randn(1, 2, 120, 340, generator=torch.Generator().manual_seed(0))
-    square = F.interpolate(fields, (256, 256), mode="bilinear", align_corners=False)
-    expected = getattr(vision, name)(square, 224)
-    boxes = torch.from_numpy(view_boxes(120, 340, 0.875, crops, squeeze=True))
-    for box, crop in zip(boxes, expected if crops == 5 else [expected], strict=True):
-        torch.testing.assert_close(crop_resize(fields, box[None], 224), crop, atol=1e-4, rtol=0)
-
-
-def test_squeezed_training_crops_are_cut_from_a_square_of_the_drawn_scale():
-    """Against the two steps: a square of side round(size / scale), then a cut at a whole pixel."""
-    scales, size = (1.0, 0.875, 0.75), 56
-    fields = torch.randn(1, 2, 48, 100, generator=torch.Generator().manual_seed(0))
-    rng, seen = np.random.default_rng(0), set()
-    for _ in range(60):
-        boxes = squeezed_boxes(48, 100, scales, size, 3, rng)
-        assert boxes.shape == (3, 4) and (boxes[:, 2:] == boxes[0, 2:]).all(), "one scale a clip"
-        square = round(size * 100 / float(boxes[0, 2]))
-        squeezed = F.interpolate(fields, (square, square), mode="bilinear", align_corners=False)
-        for box in boxes:
-            left, top = (round(float(at) * square / side) for at, side in zip(box, (100, 48), strict=False))
-            assert 0 <= left <= square - size and 0 <= top <= square - size
-            cut = squeezed[..., top : top + size, left : left + size]
-            result = crop_resize(fields, torch.from_numpy(box)[None], size)
-            torch.testing.assert_close(result, cut, atol=1e-3, rtol=0)
-            seen.add((square, left, top))
-    assert {square for square, _, _ in seen} == {56, 64, 75}, "56 / 1, 56 / 0.875, 56 / 0.75"
-    assert len({place for place in seen if place[0] == 64}) > 20, "any place, not thirteen"
 
 
 @given(st.integers(8, 300), st.integers(8, 400), st.integers(0, 2**32))

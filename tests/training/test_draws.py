@@ -5,11 +5,11 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from moclip.training.draws import FreshDraws, cached_draws, permuted, permuted_draws
 
 from moclip.config.sections import Fusion
 from moclip.inputs.clips import MotionClips
 from moclip.models import create_model
-from moclip.training.draws import FreshDraws, cached_draws, permuted, permuted_draws
 from moclip.training.heads import fit_head
 from moclip.training.motion import motion_features
 

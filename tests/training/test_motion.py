@@ -6,7 +6,9 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,12 +19,19 @@ from lightning.fabric.utilities.rank_zero import rank_zero_info
 from timm.optim import param_groups_weight_decay
 from torch import nn
 
-from moclip.config.sections import MV, Fusion, Training
-from moclip.inputs.clips import MotionClips
+from moclip.config.sections import MV, Training
+from moclip.inputs.clips import LoadedClips, TrainingSamples
+from moclip.inputs.views import EvalViews, to_input
 from moclip.models import create_model
-from moclip.training.heads import fit_head
-from moclip.training.loop import ONE_PROCESS, TrainingError, fit, fit_selected, make_fabric, one_cycle_rate, step_rate
-from moclip.training.motion import accuracy, fit_mv, parameter_groups, splits
+from moclip.training import loop
+from moclip.training.loop import Schedule, TrainingError, fit, fit_selected, make_fabric, one_cycle_rate, step_rate
+from moclip.training.motion import (
+    accuracy,
+    motion_features,
+    parameter_groups,
+    train_motion_network,
+    training_and_selection_clips,
+)
 
 
 @pytest.fixture
@@ -50,7 +59,7 @@ def test_fit_learns_what_can_be_learnt(toy):
         for part in torch.arange(200).split(50):
             yield (points[part],), labels[part]
 
-    history = fit(make_fabric("cpu"), model, optimizer, batches, 4, 20, lambda done: 1.0)
+    history = fit(make_fabric("cpu"), model, optimizer, batches, Schedule(20, 4))
     assert list(history["epoch"]) == list(range(1, 21)) and (history["lr"] == 0.05).all()
     assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 3
     assert history["accuracy"].iloc[-1] > 0.95
@@ -68,9 +77,8 @@ def test_one_step_is_plain_gradient_descent_on_the_mean_over_segments(toy):
     (gradient,) = torch.autograd.grad(loss, weight)
 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    history = fit(
-        make_fabric("cpu"), model, optimizer, lambda epoch: iter([((segments,), labels[:4])]), 1, 1, lambda d: 0.2
-    )
+    batches = [((segments,), labels[:4])]
+    history = fit(make_fabric("cpu"), model, optimizer, lambda epoch: iter(batches), Schedule(1, 1, lambda done: 0.2))
     torch.testing.assert_close(model.weight.detach(), (weight - 0.5 * 0.2 * gradient).detach())
     assert history["loss"][0] == pytest.approx(loss.item()) and history["lr"][0] == pytest.approx(0.1)
 
@@ -83,7 +91,7 @@ def test_history_counts_clips_not_batches():
     labels = [torch.tensor([0, 0, 0]), torch.tensor([1])]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     pairs = [((score,), label) for score, label in zip(scores, labels, strict=True)]
-    history = fit(make_fabric("cpu"), model, optimizer, lambda epoch: iter(pairs), 2, 1, lambda done: 1.0)
+    history = fit(make_fabric("cpu"), model, optimizer, lambda epoch: iter(pairs), Schedule(1, 2))
     assert history["accuracy"][0] == 0.75
     right, wrong = math.log(1 + math.exp(-9)), 9 + math.log(1 + math.exp(-9))
     assert history["loss"][0] == pytest.approx((3 * right + wrong) / 4, rel=1e-4)
@@ -104,7 +112,7 @@ def test_the_learning_rate_of_every_step(toy):
         asked.append(done)
         return 1 - done
 
-    history = fit(make_fabric("cpu"), model, optimizer, batches, 5, 4, rate)
+    history = fit(make_fabric("cpu"), model, optimizer, batches, Schedule(4, 5, rate))
     assert asked == pytest.approx(np.arange(20) / 20)
     np.testing.assert_allclose(used, [[1 - d, 0.1 * (1 - d)] for d in np.arange(20) / 20])
     np.testing.assert_allclose(history["lr"], [0.8, 0.55, 0.3, 0.05])
@@ -120,11 +128,8 @@ def test_accumulated_batches_are_one_larger_batch(toy):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
         parts = torch.arange(200).split(sizes)
         batches = [((points[part],), labels[part]) for part in parts]
-        one = fit(
-            make_fabric("cpu"), model, optimizer, lambda epoch: iter(batches), len(parts), 3, lambda done: 1.0,
-            accumulate=accumulate,
-        )  # fmt: skip
-        return model, one
+        schedule = Schedule(3, len(parts), accumulate=accumulate)
+        return model, fit(make_fabric("cpu"), model, optimizer, lambda epoch: iter(batches), schedule)
 
     (small, first), (large, second) = train([40] * 5, 2), train([80, 80, 40], 1)
     torch.testing.assert_close(small.weight, large.weight)
@@ -142,19 +147,20 @@ def test_another_objective_and_what_it_needs(toy):
         return (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
 
     expected = 3 * F.cross_entropy(model(points), labels).item()
-    arguments = (make_fabric("cpu"), model, optimizer, lambda epoch: iter(batches), 1, 1, lambda done: 1.0)
-    assert fit(*arguments, objective=objective)["loss"][0] == pytest.approx(expected)
+    history = fit(make_fabric("cpu"), model, optimizer, lambda e: iter(batches), Schedule(1, 1, objective=objective))
+    assert history["loss"][0] == pytest.approx(expected)
 
 
 def test_stopped_early_it_is_the_beginning_of_the_whole(toy):
     points, labels = toy
 
-    def train(**keywords):
+    def train(stop=None):
         model = nn.Linear(6, 2, bias=False)
         nn.init.zeros_(model.weight)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         batches = [((points,), labels)]
-        return fit(make_fabric("cpu"), model, optimizer, lambda e: iter(batches), 1, 8, one_cycle_rate, **keywords)
+        schedule = Schedule(8, 1, one_cycle_rate, stop)
+        return fit(make_fabric("cpu"), model, optimizer, lambda e: iter(batches), schedule)
 
     assert train(stop=3).equals(train().iloc[:3])
 
@@ -186,18 +192,20 @@ def test_one_cycle_rises_and_falls():
 
 @pytest.fixture
 def train_motion(photos, store, config):
-    """Train a new network for two epochs; returns (network, history)."""
+    """Train a new network for two epochs; returns (network, history). ``held_out`` clips choose the epoch."""
 
-    def train(first=0, clips=photos.train, training=ONE_PROCESS, held_out=None, **settings):
-        mv = config.mv.model_copy(update={"epochs": 2, **settings})
-        own = MotionClips.from_config(clips, store, config.model_copy(update={"mv": mv}), flips=False)
-        torch.manual_seed(first)
-        network = create_model("mv_tsn", num_classes=4, backbone=mv.backbone, pretrained=False)
-        if held_out:
-            held_out = MotionClips.from_config(held_out, store, config.model_copy(update={"mv": mv}), flips=False)
-        return network, fit_mv(network, own, mv, "cpu", training, held_out)
+    def train(clips=photos.train, training=loop.ONE_PROCESS, held_out=None, **settings):
+        mv = config.mv.model_copy(update={"epochs": 2, "pretrained": False, **settings})
+        own = config.model_copy(update={"mv": mv, "training": training, "device": "cpu"})
+        parts = {"train": LoadedClips(clips, store)} | ({mv.select: LoadedClips(held_out, store)} if held_out else {})
+        return train_motion_network(own, photos, parts)
 
     return train
+
+
+def untrained(seed=0):
+    torch.manual_seed(seed)
+    return create_model("mv_tsn", num_classes=4, backbone="tf_efficientnet_lite0", pretrained=False)
 
 
 def test_the_same_seed_gives_the_same_network_bit_for_bit(train_motion):
@@ -208,8 +216,7 @@ def test_the_same_seed_gives_the_same_network_bit_for_bit(train_motion):
 
 
 def test_every_tensor_of_the_network_is_trained(train_motion):
-    torch.manual_seed(0)
-    before = create_model("mv_tsn", num_classes=4, backbone="tf_efficientnet_lite0", pretrained=False).state_dict()
+    before = untrained().state_dict()
     after = train_motion(epochs=1)[0].state_dict()
     assert before.keys() == after.keys()
     assert [name for name in before if torch.equal(before[name], after[name])] == []
@@ -218,13 +225,13 @@ def test_every_tensor_of_the_network_is_trained(train_motion):
 
 def test_every_clip_is_drawn_anew_in_every_epoch(train_motion, monkeypatch):
     drawn = []
-    original = MotionClips.__getitem__
+    original = TrainingSamples.__getitem__
 
     def remember(self, key):
         drawn.append(key)
         return original(self, key)
 
-    monkeypatch.setattr(MotionClips, "__getitem__", remember)
+    monkeypatch.setattr(TrainingSamples, "__getitem__", remember)
     train_motion(epochs=3)
     assert sorted(drawn) == [(epoch, index) for epoch in range(3) for index in range(8)]
 
@@ -241,11 +248,11 @@ def test_the_motion_network_learns(train_motion):
 def test_schedules_and_optimisers(train_motion, photos, monkeypatch, schedule, kind, rates):
     made = []
 
-    def remember(fabric, model, optimizer, *arguments, **keywords):
+    def remember(fabric, model, optimizer, *arguments):
         made.append((type(optimizer), optimizer.param_groups[0]["weight_decay"]))
-        return fit(fabric, model, optimizer, *arguments, **keywords)
+        return fit(fabric, model, optimizer, *arguments)
 
-    monkeypatch.setattr("moclip.training.motion.fit", remember)
+    monkeypatch.setattr(loop, "fit", remember)
     settings = {"epochs": 4, "milestones": (2, 3), "lr": 0.01, "weight_decay": 0.07}
     _, history = train_motion(clips=photos.train[:2], schedule=schedule, **settings)
     assert made == [(kind, 0.07)]
@@ -287,8 +294,7 @@ def test_other_backbones_have_a_stem(config, backbone):
 
 
 def test_a_multiplier_of_almost_nothing_freezes_its_part(train_motion, config):
-    torch.manual_seed(0)
-    before = create_model("mv_tsn", num_classes=4, backbone="tf_efficientnet_lite0", pretrained=False).state_dict()
+    before = untrained().state_dict()
     multipliers = MV.model_validate(
         {**config.mv.model_dump(), "lr_multipliers": {"rest": 1e-12, "stem": 1e-12}}
     ).lr_multipliers
@@ -314,13 +320,27 @@ def test_ways_to_train(train_motion, training):
         assert history["loss"][0] == pytest.approx(expected["loss"][0], rel=close)
 
 
+def test_a_training_is_what_it_was(random_clips, photos, config):
+    """Losses and sums of weights of commit 952cac9: same clips, draws, first weights and steps."""
+    mv = config.mv.model_copy(
+        update={"backbone": "test_efficientnet", "pretrained": False, "batch_size": 4, "epochs": 3, "seed": 5}
+    )
+    own = config.model_copy(update={"mv": mv, "device": "cpu"})
+    two = SimpleNamespace(classes=["A", "B"], horizontal_flip=True)
+    network, history = train_motion_network(own, two, {"train": random_clips})
+    assert history["loss"].tolist() == pytest.approx([0.6936237, 0.7154601, 0.6914531], abs=2e-4)
+    assert history["accuracy"].tolist() == [0.625, 0.375, 0.5]
+    sums = [weight.detach().double().abs().sum().item() for weight in (network.classifier.weight, network.stem.weight)]
+    assert sums == pytest.approx([2.02035, 18.90284], abs=5e-3)
+
+
 # --- which epoch ----------------------------------------------------------------------------------------------------
 
 
 def test_validation_chooses_an_epoch_and_all_clips_are_trained_until_then(train_motion, photos, monkeypatch):
     drawn = []
-    original = MotionClips.__getitem__
-    monkeypatch.setattr(MotionClips, "__getitem__", lambda self, key: drawn.append(key) or original(self, key))
+    original = TrainingSamples.__getitem__
+    monkeypatch.setattr(TrainingSamples, "__getitem__", lambda self, key: drawn.append(key) or original(self, key))
     scores = iter([0.1, 0.7, 0.7, 0.3])
     monkeypatch.setattr("moclip.training.motion.accuracy", lambda *_: next(scores))
     settings = {"epochs": 4, "schedule": "step", "milestones": (1,)}
@@ -338,21 +358,20 @@ def test_validation_chooses_an_epoch_and_all_clips_are_trained_until_then(train_
 def test_chosen_on_the_test_clips_is_said_loudly(train_motion, photos, store, config, caplog):
     network, history = train_motion(select="test", held_out=photos.test, epochs=4, lr=0.003)
     assert "THE EPOCH IS CHOSEN ON THE TEST CLIPS" in caplog.text
-    clips = MotionClips.from_config(photos.test, store, config, flips=False)
-    found = accuracy(make_fabric("cpu"), network, clips, config.mv)
+    clips = LoadedClips(photos.test, store)
+    protocol = EvalViews.from_sections(config.mv, config.motion, False)
+    found = accuracy(make_fabric("cpu"), network, clips, protocol, config.mv)
     assert found == history["score"].max() and len(history) == 4
-    torch.set_grad_enabled(False)
-    views = clips.to_input(clips.centre_views(range(4), 3))
-    right = network(views).softmax(-1).mean(1).argmax(1).numpy() == clips.labels
-    torch.set_grad_enabled(True)
-    assert found == right.mean()
+    with torch.no_grad():
+        logits = network(to_input(clips.test_views(range(4), replace(protocol, segments=config.mv.segments))))
+    assert found == (logits.softmax(-1).mean(1).argmax(1) == clips.labels).float().mean().item()
 
 
 def test_the_last_epoch_asks_for_no_scores():
     assert fit_selected("last", lambda **keywords: keywords) == {}
 
 
-@pytest.mark.parametrize(("select", "message"), [("val", "data.val_fraction"), ("test", "test clips")])
+@pytest.mark.parametrize(("select", "message"), [("val", "data.val_fraction"), ("test", "needs test clips")])
 def test_clips_to_choose_by_have_to_be_there(train_motion, select, message):
     with pytest.raises(TrainingError, match=message):
         train_motion(select=select)
@@ -368,11 +387,43 @@ def test_clips_of_each_purpose(config, photos):
                 "fusion": config.fusion.model_copy(update={"select": fusion}),
             }
         )
-        chosen[mv, fusion] = splits(dataset, own, mv), splits(dataset, own, fusion)
+        chosen[mv, fusion] = tuple(training_and_selection_clips(dataset, own, select) for select in (mv, fusion))
     train, val, test = dataset.train, dataset.val, list(dataset.test)
     assert chosen["last", "last"] == ((train, []), (train, []))
     assert chosen["val", "last"] == (([*train, *val], val), ([*train, *val], []))
     assert chosen["last", "test"] == ((train, []), (train, test))
+
+
+# --- features of a trained network ----------------------------------------------------------------------------------
+
+
+def test_features_of_a_clip_are_those_of_its_views(network, clips, eval_protocol):
+    three, ten = replace(eval_protocol, segments=3), replace(eval_protocol, segments=2, crops=10)
+    computed = motion_features(network, clips, three, views_per_batch=6)
+    assert computed.shape == (8, 3, 1280) and not computed.requires_grad
+    for index in (0, 7):
+        with torch.no_grad():
+            alone = network.eval().features(to_input(clips.test_views([index], three)))
+        torch.testing.assert_close(computed[index], alone[0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        motion_features(network, clips, three, views_per_batch=1), computed, atol=1e-4, rtol=1e-3
+    )
+    crops = motion_features(network, clips, ten, views_per_batch=40)
+    assert crops.shape == (8, 20, 1280)
+    centre = motion_features(network, clips, replace(ten, crops=1))
+    torch.testing.assert_close(crops[:, 4::10], centre, atol=1e-4, rtol=1e-3)
+
+
+def test_the_network_is_frozen(network, clips, eval_protocol):
+    network.train()  # as training left it
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    assert any("running_mean" in name for name in before) and any("num_batches_tracked" in name for name in before)
+    result = motion_features(network, clips, replace(eval_protocol, segments=2))
+    after = network.state_dict()
+    assert before.keys() == after.keys()
+    changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
+    assert changed == [] and not result.requires_grad
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 # --- several processes ----------------------------------------------------------------------------------------------
@@ -381,40 +432,38 @@ TWO = """
 import pickle, sys
 from pathlib import Path
 import torch
-from moclip.sections import Training
-from moclip.loading import MotionClips
-from moclip.loop import fit, make_fabric
-from moclip.models import create_model
-from moclip.training import accuracy, fit_mv
+from moclip.inputs.clips import TrainingSamples
+from moclip.training.loop import Schedule, fit, make_fabric
+from moclip.training.motion import accuracy, train_motion_network
 
-folder, two = Path(sys.argv[1]), Training(devices=2)
-clips, tested, settings = pickle.loads((folder / "clips.pkl").read_bytes())
-fabric = make_fabric("cpu", two)
-original, drawn = MotionClips.__getitem__, []
-MotionClips.__getitem__ = lambda self, key: drawn.append(key) or original(self, key)
-torch.manual_seed(fabric.global_rank)  # other first weights: the first process's count
-network = create_model("mv_tsn", num_classes=4, backbone=settings.backbone, pretrained=False)
-history = fit_mv(network, clips, settings, "cpu", two, folder=folder / "training")
-score = accuracy(fabric, network, tested, settings)
+folder = Path(sys.argv[1])
+config, dataset, clips, tested, protocol = pickle.loads((folder / "given.pkl").read_bytes())
+fabric = make_fabric("cpu", config.training)
+original, drawn = TrainingSamples.__getitem__, []
+TrainingSamples.__getitem__ = lambda self, key: drawn.append(key) or original(self, key)
+network, history = train_motion_network(config, dataset, {"train": clips}, folder / "training")
+score = accuracy(fabric, network, tested, protocol, config.mv)
 
 points, labels = torch.load(folder / "toy.pt")
 torch.manual_seed(0)
 linear = torch.nn.Linear(6, 2)
 own = [part[fabric.global_rank :: 2] for part in torch.arange(200).split(40)]
 batches = [((points[part],), labels[part]) for part in own]
-toy = fit(fabric, linear, torch.optim.SGD(linear.parameters(), lr=0.5), lambda e: iter(batches), 5, 3, lambda d: 1.0,
-          accumulate=2)
+schedule = Schedule(3, 5, accumulate=2)
+toy = fit(fabric, linear, torch.optim.SGD(linear.parameters(), lr=0.5), lambda e: iter(batches), schedule)
 out = {"network": network.state_dict(), "history": history, "drawn": drawn, "score": score, "toy": linear.state_dict(),
        "toy history": toy}
 (folder / f"rank{fabric.global_rank}.pkl").write_bytes(pickle.dumps(out))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network_and_count_every_clip_once(photos, store, config, tmp_path, toy):
-    mv = config.mv.model_copy(update={"epochs": 2, "batch_size": 4})
-    own = config.model_copy(update={"mv": mv})
-    train, test = (MotionClips.from_config(part, store, own, False) for part in (photos.train[:7], photos.test[:3]))
-    (tmp_path / "clips.pkl").write_bytes(pickle.dumps((train, test, mv)))
+    mv = config.mv.model_copy(update={"epochs": 2, "batch_size": 4, "pretrained": False})
+    own = config.model_copy(update={"mv": mv, "training": Training(devices=2), "device": "cpu"})
+    train, test = LoadedClips(photos.train[:7], store), LoadedClips(photos.test[:3], store)
+    protocol = EvalViews.from_sections(mv, config.motion, False)
+    (tmp_path / "given.pkl").write_bytes(pickle.dumps((own, photos, train, test, protocol)))
     torch.save(toy, tmp_path / "toy.pt")
     (tmp_path / "two.py").write_text(TWO)
     root = Path(__file__).parents[2]
@@ -428,17 +477,17 @@ def test_two_processes_train_one_network_and_count_every_clip_once(photos, store
     assert sorted([*one["drawn"], *two["drawn"]]) == [(epoch, index) for epoch in (0, 1) for index in range(7)]
     assert min(len(one["drawn"]), len(two["drawn"])) >= 2 * 3
 
-    network = create_model("mv_tsn", num_classes=4, backbone=mv.backbone, pretrained=False)
+    network = untrained()
     network.load_state_dict(one["network"])
-    assert one["score"] == two["score"] == accuracy(make_fabric("cpu"), network, test, mv)
+    assert one["score"] == two["score"] == accuracy(make_fabric("cpu"), network, test, protocol, mv)
 
     # Without BatchNorm, and with equal shares, two processes do what one does.
     points, labels = toy
     torch.manual_seed(0)
     linear = nn.Linear(6, 2)
     batches = [((points[part],), labels[part]) for part in torch.arange(200).split(40)]
-    arguments = (linear, torch.optim.SGD(linear.parameters(), lr=0.5), lambda e: iter(batches), 5, 3, lambda d: 1.0)
-    alone = fit(make_fabric("cpu"), *arguments, accumulate=2)
+    optimizer = torch.optim.SGD(linear.parameters(), lr=0.5)
+    alone = fit(make_fabric("cpu"), linear, optimizer, lambda e: iter(batches), Schedule(3, 5, accumulate=2))
     torch.testing.assert_close(one["toy"]["weight"], linear.weight.detach())
     np.testing.assert_allclose(one["toy history"], alone, rtol=1e-5)
 
@@ -460,56 +509,3 @@ def test_a_notebook_is_told_how_several_devices_train(monkeypatch):
     monkeypatch.setattr(sys, "ps1", "In: ", raising=False)
     with pytest.raises(TrainingError, match="moclip train --devices 2"):
         make_fabric("cpu", Training(devices=2))
-
-
-# --- the head -------------------------------------------------------------------------------------------------------
-
-SETTINGS = Fusion(epochs=15, lr=0.01, batch_size=32, hidden=16, dropout=0.2)
-
-
-def train_head(toy, seed=0, first=0, settings=SETTINGS, motion=None, device="cpu"):
-    points, labels = toy
-    torch.manual_seed(first)
-    head = create_model("fusion", num_classes=2, appearance_dim=3, motion_dim=3, hidden=16, dropout=0.2)
-    history = fit_head(head, points[:, :3], motion or (lambda epoch: points[:, 3:]), labels, settings, seed, device)
-    return head, history
-
-
-def test_a_head_learns_and_repeats_bit_for_bit(toy):
-    (one, first), (two, second) = train_head(toy), train_head(toy)
-    assert same(one, two) and first.equals(second)
-    assert first["accuracy"].iloc[-1] > 0.9 and first["loss"].iloc[-1] < first["loss"].iloc[0] / 2
-    assert not same(one, train_head(toy, seed=1)[0])
-
-
-def test_a_head_starts_from_its_seed_whatever_it_held_before(toy):
-    assert same(train_head(toy, first=0)[0], train_head(toy, first=99)[0])
-
-
-def test_a_head_asks_for_other_motion_in_every_epoch(toy):
-    asked = []
-
-    def motion(epoch):
-        asked.append(epoch)
-        return toy[0][:, 3:] * 0
-
-    train_head(toy, motion=motion)
-    assert asked == list(range(15))
-
-
-def test_a_head_sees_every_clip_once_an_epoch(toy, monkeypatch):
-    points, labels = toy
-    numbered = points.clone()
-    numbered[:, 0] = torch.arange(200.0)
-    seen = []
-    head = create_model("fusion", num_classes=2, appearance_dim=6, motion_dim=1, hidden=4)
-    head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][:, 0].tolist()))
-    paired = []
-    head.register_forward_pre_hook(
-        lambda module, inputs: paired.append(bool((inputs[0][:, 0] == inputs[1][:, 0]).all()))
-    )
-    fit_head(head, numbered, lambda epoch: numbered[:, :1], labels, SETTINGS.model_copy(update={"epochs": 2}), 0, "cpu")
-    assert all(paired), "both streams are of the same clips"
-    assert len(seen) == 14 and max(map(len, seen)) <= 32
-    epochs = [[clip for batch in part for clip in batch] for part in (seen[:7], seen[7:])]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(200)) and epochs[0] != epochs[1]

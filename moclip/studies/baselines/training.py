@@ -15,7 +15,7 @@ from moclip.inputs.clips import EpochSampler
 from moclip.models import create_model
 from moclip.studies.baselines.emv import soft_target_loss
 from moclip.studies.baselines.systems import CHANNELS, RIVALS, SEES
-from moclip.training.loop import Batch, fit, make_fabric, one_cycle_rate
+from moclip.training.loop import Batch, Schedule, fit, make_fabric, one_cycle_rate
 
 CLASSES, SIDE = 101, 224  # UCF101 at the size of all these papers
 
@@ -111,9 +111,8 @@ def fit_rival(
 
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr)
     objective = F.cross_entropy if teacher is None else soft_target_loss
-    return fit(
-        fabric, network, optimizer, batches, len(sampler), settings.epochs, one_cycle_rate, name, objective=objective
-    )
+    schedule = Schedule(settings.epochs, len(sampler), one_cycle_rate, objective=objective, progress=name)
+    return fit(fabric, network, optimizer, batches, schedule)
 
 
 @torch.no_grad()

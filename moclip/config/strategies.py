@@ -1,0 +1,59 @@
+"""Named choices of the method: one table per field of the configuration, name -> ``module:attribute``.
+
+The choices of the published code live in `moclip.studies.protocols`. If that folder is deleted, their names are
+unknown.
+"""
+
+from functools import cache
+from typing import Any
+
+from moclip.errors import nearest
+from moclip.registry import available, lookup
+
+STRATEGIES = {
+    # (motion, segments, rng or None) -> frames, int64 (S,)
+    "sampling": {
+        "tsn": "moclip.inputs.sampling:tsn_frames",
+        "reference": "moclip.studies.protocols.strategies:reference_frames",
+    },
+    # `moclip.inputs.crops.Crops`: boxes in training and in testing
+    "crop_mode": {
+        "center": "moclip.inputs.crops:CENTER",
+        "squash": "moclip.studies.protocols.strategies:SQUASH",
+    },
+    # (transform, factors, mirrored) -> network input; ``transform`` mirrors in pixel units
+    "flip": {
+        "exact": "moclip.inputs.crops:exact_flip",
+        "reference": "moclip.studies.protocols.strategies:flip_in_8_bit",
+    },
+    # (seed, grids) -> whether the second five of ten test crops are mirrored
+    "test_flip": {
+        "always": "moclip.inputs.crops:always",
+        "random": "moclip.studies.protocols.strategies:coin",
+    },
+    # a kind of `moclip.training.epoch_features.EpochFeatures`: what the motion network does while a head is trained
+    "batch_norm": {
+        "frozen": "moclip.training.epoch_features:ResampledFeatures",
+        "drifting": "moclip.studies.protocols.drifting:DriftingFeatures",
+    },
+}
+
+
+def check(field: str, name: str) -> str:
+    """``name``, if ``field`` has such a strategy; nothing is imported.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, or its study is not installed; the message gives the nearest name.
+    """
+    names = available(STRATEGIES[field])
+    if name not in names:
+        raise ValueError(f"unknown {field} {name!r}{nearest(name, names)}; there are: {', '.join(names)}")
+    return name
+
+
+@cache
+def strategy(field: str, name: str) -> Any:
+    """The strategy called ``name``, imported on first use."""
+    return lookup(field, STRATEGIES[field], name)
