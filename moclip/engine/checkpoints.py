@@ -1,24 +1,52 @@
-"""Checkpoints and predictions: what a trained system says about the test clips, written down."""
+"""Checkpoints: trained weights together with what is needed to use them correctly."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import ModelCardData
 from torch import nn
 
 from moclip import __version__
 from moclip.config.sections import Config, Motion
 from moclip.datasets.base import VideoDataset
 from moclip.errors import MoclipError
-from moclip.io import keys
-from moclip.io.artefacts import load_tensors, save_tensors
+from moclip.io.artefacts import load_tensors, read_predictions, save_json, save_tensors
 from moclip.models import create_model
 from moclip.models.backbones import state_hash
 
+SYSTEMS = {"mv_tsn": "mv_only", "fusion": "fusion"}  # model -> name of its predictions
+
+CARD = """---
+{data}
+---
+
+# {model}, trained on {dataset}
+
+{about}
+
+| | |
+|---|---|
+{facts}
+
+{accuracy}
+
+```python
+from {module} import {class_name}
+
+model = {class_name}.from_pretrained(folder)
+```
+
+For research and teaching, not for decisions about people. The model assigns one of its classes to every clip, including
+clips that show none of them. This is not the authors' model; the method is that of
+[arXiv 2509.17084](https://arxiv.org/abs/2509.17084).
+"""
+NO_ACCURACY = "Accuracy: not measured."
+
 
 class CheckpointError(MoclipError):
-    """A checkpoint that does not belong to the data or settings at hand."""
+    """A checkpoint that does not belong to the data, the settings or the other checkpoint at hand."""
 
 
 def save_checkpoint(
@@ -31,12 +59,13 @@ def save_checkpoint(
     seed: int,
     **facts: Any,
 ) -> None:
-    """Write weights (safetensors) and what is needed to use them rightly (header, and JSON beside it).
+    """Write the weights (safetensors) with a header that says how to use them; a JSON copy beside it is for people.
 
     Parameters
     ----------
     name, arguments : as `moclip.create_model` takes them.
-    **facts : more for the header.
+    **facts : more for the header. A head names the motion network whose features it was trained on: ``network``, the
+        name of its checkpoint file in the same folder, and ``network_weights``, the `state_hash` of its weights.
     """
     header = {
         "model": name,
@@ -56,7 +85,7 @@ def save_checkpoint(
         "protocol": config.protocol,
         "seed": seed,
         "weights": state_hash(model),
-        "versions": {"moclip": __version__, **keys.installed(("torch", "timm", "numpy"))},
+        "versions": {"moclip": __version__, **provenance()["versions"]},
         **facts,
     }
     state = {key: value.detach().cpu().numpy() for key, value in model.state_dict().items()}
@@ -76,14 +105,16 @@ def load_checkpoint(
     ----------
     classes : class names that the caller expects, in order.
     motion : which field the caller will show it, and in which units.
-    fold : official split that the caller tests on: clips of another fold's test list may have been trained on.
-    channels : channels of the pictures or fields that the caller will show it.
+    fold : official split that the caller tests on; test clips of another fold may have been training clips.
+    channels : channels of the caller's images or fields.
 
     Raises
     ------
+    FileNotFoundError
+        The message says what makes the file.
     CheckpointError
-        The checkpoint was trained for other classes, another field, other units or another fold, takes other input, or
-        its tensors are not those of its model.
+        The checkpoint was trained for other classes, another field, other units, another fold or other input, or its
+        tensors do not fit its model.
     """
     tensors, header = load_tensors(path)
     if classes is not None and list(classes) != header["classes"]:
@@ -91,15 +122,12 @@ def load_checkpoint(
             f"{path}: trained for {len(header['classes'])} classes ({', '.join(header['classes'][:3])} ...), "
             f"asked for {len(classes)} ({', '.join(classes[:3])} ...); train again or choose the data set it belongs to"
         )
-    asked = {
-        "motion": motion.model_dump() if motion else None,
-        "fold": fold,
-        "channels": channels,
-    }
-    for name, value in asked.items():
-        if value is not None and value != (found := header.get(name)):
+    expected = {"motion": motion.model_dump() if motion else None, "fold": fold, "channels": channels}
+    for name, value in expected.items():
+        if value is not None and value != header.get(name):
             raise CheckpointError(
-                f"{path}: trained with {name}={found}, asked for {value}; use the checkpoint's settings or train again"
+                f"{path}: trained with {name}={header.get(name)}, asked for {value}; use the checkpoint's settings or "
+                "train again"
             )
     arguments = header["arguments"]
     if header["model"] == "mv_tsn":
@@ -113,5 +141,57 @@ def load_checkpoint(
 
 
 def input_channels(model: nn.Module) -> int | None:
-    """Channels that the first convolution takes; None for a model without one."""
+    """Input channels of the first convolution; None for a model without one."""
     return next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+
+
+def save_pretrained(run: Path, name: str, folder: Path) -> None:
+    """Write a run's checkpoint as a folder for `from_pretrained`, here or on the Hugging Face hub.
+
+    The folder holds ``model.safetensors``, ``config.json``, ``moclip.json`` (the checkpoint's header) and a model card,
+    which has an accuracy only if the run's predictions were made with these weights.
+
+    Parameters
+    ----------
+    run : ``runs/<run>``.
+    name : ``mv_tsn-<data set>`` or ``fusion-<data set>-seed<k>``, as under ``checkpoints/``.
+    folder : where to write; an older card there is replaced.
+    """
+    path = run / "checkpoints" / f"{name}.safetensors"
+    model: Any = load_checkpoint(path)
+    header = load_tensors(path)[1]
+    save_json(folder / "moclip.json", header)
+    (folder / "README.md").write_text(_card(model, header, accuracy_on_test(run, header)), encoding="utf-8")
+    model.save_pretrained(folder)
+
+
+def accuracy_on_test(run: Path, header: dict[str, Any]) -> tuple[float, int] | None:
+    """Accuracy of a checkpoint and the number of test clips; None if the run has no predictions of these weights."""
+    path = run / "predictions" / header["dataset"] / f"{SYSTEMS[header['model']]}-seed{header['seed']}.safetensors"
+    if not path.is_file() or load_tensors(path)[1].get("weights") != header["weights"]:
+        return None
+    rows = read_predictions(path.with_suffix(".csv"))
+    return float(rows["correct"].mean()), len(rows)
+
+
+def _card(model: nn.Module, header: dict[str, Any], accuracy: tuple[float, int] | None) -> str:
+    name = header["model"]
+    facts = {
+        "data": f"{header['data']} (`{header['dataset']}`, hash {header['fingerprint']})",
+        "classes": f"{len(header['classes'])}: {', '.join(header['classes'])}",
+        **{key: header[key] for key in ("protocol", "seed", "arguments", "motion")},
+        "encoder": header["encoder"]["name"] if name == "fusion" else "none: motion vectors alone",
+        "versions": ", ".join(f"{package} {version}" for package, version in header["versions"].items()),
+        "weights": f"hash {header['weights']}",
+    }
+    data = ModelCardData(library_name="moclip", license="mit", tags=["video-classification", "motion-vectors"])
+    return CARD.format(
+        data=data.to_yaml(),
+        model=name,
+        dataset=header["dataset"],
+        about=(type(model).__doc__ or "").splitlines()[0],
+        facts="\n".join(f"| {key} | {value} |" for key, value in facts.items()),
+        accuracy=f"Top-1 accuracy on {accuracy[1]} test clips: {100 * accuracy[0]:.1f} %." if accuracy else NO_ACCURACY,
+        module=type(model).__module__,
+        class_name=type(model).__name__,
+    )

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from moclip.config.sections import MV, Motion
 from moclip.encoders import load_encoder
-from moclip.engine.checkpoints import CheckpointError, load_checkpoint
+from moclip.engine.checkpoints import CheckpointError, accuracy_on_test, load_checkpoint
 from moclip.engine.features import encode_images, seen_frames
 from moclip.engine.predictions import head_scores
-from moclip.engine.pretrained import measured
-from moclip.inputs.views import EvalViews, eval_views, to_input
+from moclip.inputs.clips import InputScale, MotionClips, content_path
 from moclip.io.artefacts import load_json
 from moclip.models.fusion import FusionHead
 from moclip.models.mv_tsn import MVTSN, average_views
@@ -72,7 +71,7 @@ class Recogniser:
             network = network.with_name(other["network"])
         self.classes: list[str] = self.header["classes"]
         self.data: str = self.header["data"]
-        self.measured = measured(run, self.header)
+        self.measured = accuracy_on_test(run, self.header)
         self.mv, self.motion = MV(**self.header["mv"]), Motion(**self.header["motion"])
         self.device = make_fabric(device).device
         self.network = cast(MVTSN, load_checkpoint(network, self.classes, self.motion).to(self.device))

@@ -4,10 +4,8 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from moclip.models.hub import HUB
 
-
-class FusionHead(nn.Module, PyTorchModelHubMixin, **HUB):  # type: ignore[misc]
+class FusionHead(nn.Module, PyTorchModelHubMixin, library_name="moclip", license="mit"):
     """concat(appearance, motion) -> Linear -> ReLU -> Dropout -> Linear.
 
     At 512 + 1280 features, 512 hidden units and 101 classes it has 969,829 parameters. With one of the two sizes set
