@@ -2,17 +2,11 @@
 
 from typing import Any
 
+from moclip.config.datasets import DATASETS
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.registry import lookup
 
 __all__ = ["Clip", "VideoDataset", "load_dataset"]
-
-DATASETS = {
-    "moving_photos": "moclip.datasets.moving_photos:MovingPhotos",
-    "ucf101": "moclip.datasets.ucf101:UCF101",
-    "hmdb51": "moclip.datasets.hmdb51:HMDB51",
-    "video_folder": "moclip.datasets.video_folder:VideoFolder",
-}
 
 
 def load_dataset(name: str, **kwargs: Any) -> VideoDataset:
@@ -20,7 +14,7 @@ def load_dataset(name: str, **kwargs: Any) -> VideoDataset:
 
     Parameters
     ----------
-    name : ``moving_photos``, ``ucf101``, ``hmdb51`` or ``video_folder``; see the functions in `DATASETS`.
+    name : ``moving_photos``, ``ucf101``, ``hmdb51`` or ``video_folder``; see the functions in `moclip.config.datasets`.
     **kwargs : the function's own.
 
     Raises
@@ -28,4 +22,5 @@ def load_dataset(name: str, **kwargs: Any) -> VideoDataset:
     UnknownNameError
         The message names the nearest data set.
     """
-    return lookup("data set", DATASETS, name)(**kwargs)  # type: ignore[no-any-return]
+    functions = {name: dataset.function for name, dataset in DATASETS.items()}
+    return lookup("data set", functions, name)(**kwargs)  # type: ignore[no-any-return]

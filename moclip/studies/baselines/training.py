@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lightning.fabric import seed_everything
 from torch import Tensor, nn
 
-from moclip.config.sections import Rivals
+from moclip.config.sections import Baselines
 from moclip.engine import profiling as costs
 from moclip.inputs.clips import EpochSampler
 from moclip.models import create_model
@@ -79,7 +79,7 @@ def fit_rival(
     network: nn.Module,
     inputs: Tensor,
     labels: Tensor,
-    settings: Rivals,
+    settings: Baselines,
     teacher: Tensor | None = None,
     device: str = "auto",
 ) -> pd.DataFrame:
