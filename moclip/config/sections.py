@@ -59,30 +59,23 @@ class Data(Section):
     annotation_path: Path | None = Field(None, description="folder of the split lists (and of classInd.txt)")
     fold: Literal[1, 2, 3] = 1
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training groups kept for validation")
-    test_fraction: float = Field(
-        0.25, gt=0, lt=1, description="share of each class's groups kept for testing, in a video_folder without test/"
-    )
+    test_fraction: float = Field(0.25, gt=0, lt=1, description="share of groups for testing, in a folder without test/")
     horizontal_flip: bool | None = Field(None, description="mirror clips in training; if unset, the data set decides")
     allow_partial: bool = Field(False, description="continue if listed files are missing; they are reported")
     on_error: Literal["raise", "skip"] = Field(
-        "raise",
-        description="if clips cannot be read, cannot be re-encoded or have no motion vectors: stop, or leave them out; "
-        "clips left out are counted and reported",
+        "raise", description="clips without readable motion: stop, or leave them out, counted and reported"
     )
     min_frames: MinFrames = Field(
-        MinFrames(),
-        description="shorter clips are left out, and every table says how many; train also applies to validation",
+        MinFrames(), description="shorter clips are left out and counted; train also applies to validation"
     )
     reencode: bool = Field(False, description="re-encode all clips to one format (CoViAR's) before reading motion")
     designs: dict[Literal["mixed", "independent"], Groups] = Field(
-        default_factory=dict, description="MovingPhotos: groups per design; the first design is the main data set"
+        {}, description="of MovingPhotos; the main one first"
     )
     clips_per_group: PositiveInt = 2
     seed: int = 0
     workers: PositiveInt | None = Field(None, description="processes that generate and read videos; all cores if unset")
-    scheduler: str | None = Field(
-        None, description="address of a Dask scheduler (tcp://host:port), whose workers then read the videos"
-    )
+    scheduler: str | None = Field(None, description="tcp://host:port of a Dask scheduler whose workers read videos")
 
     @model_validator(mode="after")
     def _generated_clips_are_of_one_format(self) -> "Data":
@@ -122,19 +115,12 @@ class Encoder(Section):
         description="clip:ViT-B/32, clip:/path/to/weights.pt, open_clip:<model>/<tag or file>, offline or offline:conse"
     )
     cache: Path | None = Field(None, description="folder of downloaded weights; each library's default if unset")
-    frame: str = Field(
-        "middle",
-        description="middle, first, random, or uniform:K (the centres of K equal parts, features averaged)",
-    )
+    frame: str = Field("middle", description="middle, first, random, or uniform:K (centres of K equal parts, averaged)")
     seed: int = Field(0, description="of random frames")
-    resize: Literal["own", "bilinear"] = Field(
-        "own", description="the encoder's own resampling (CLIP: bicubic), or the published code's"
-    )
-    prompts: Literal["clip48", "reference12", "scene", "name"] = Field(
-        "clip48", description="see moclip/encoders/prompts.py"
-    )
+    resize: Literal["own", "bilinear"] = Field("own", description="the encoder's resampling, or the published code's")
+    prompts: Literal["clip48", "reference12", "scene", "name"] = "clip48"  # see moclip/encoders/prompts.py
     normalise_prompts: bool = Field(
-        True, description="false: prompt embeddings are averaged without normalising them, as in the published code"
+        True, description="false: embeddings are averaged as they are, as published code does"
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the image tower's matrix products")
     batch_size: PositiveInt = Field(64, description="frames")
@@ -161,9 +147,7 @@ class LrMultipliers(Section):
     """Factors on the learning rate, per part of the motion network."""
 
     classifier: PositiveFloat = 1.0
-    stem: PositiveFloat = Field(
-        1.0, description="data_bn and the first convolution, which were not pretrained on motion"
-    )
+    stem: PositiveFloat = Field(1.0, description="data_bn and the first convolution: not pretrained on motion")
     rest: PositiveFloat = 1.0
 
 
@@ -277,10 +261,7 @@ class Fusion(Section):
 class Baselines(Section):
     """Other systems of Table I, trained small and from scratch on the main data set (notebook 08)."""
 
-    which: tuple[str, ...] = Field(
-        (),
-        description="networks of moclip/studies/baselines/systems.yaml, in the order of training; all if empty",
-    )
+    which: tuple[str, ...] = Field((), description="networks of the study, in the order of training; all if empty")
     size: int = Field(64, ge=48, description="side of their inputs, in pixels")
     width: PositiveFloat = Field(0.125, description="factor on the widths in their papers")
     views: PositiveInt = Field(3, description="views per clip, in training and in testing")
@@ -333,13 +314,8 @@ class Report(Section):
 class Figures(Section):
     """What figures show; no number depends on it."""
 
-    confusion_order: Literal["class", "clustered"] = Field(
-        "class", description="order of confusion matrices: the data set's, or clustered by confusion"
-    )
-    examples: Literal["median", "random"] = Field(
-        "median",
-        description="which clip represents its kind: the one nearest to the median margin, or a random one",
-    )
+    confusion_order: Literal["class", "clustered"] = Field("class", description="as the data set, or by confusion")
+    examples: Literal["median", "random"] = Field("median", description="the clip nearest to the median margin, or any")
     seed: int = Field(0, description="of random examples")
     video: Path | None = Field(None, description="a video of your own that notebook 00 draws")
 
@@ -350,9 +326,7 @@ class Config(Section):
     profile: str
     run: str = Field(description="name of the folders under runs/ and figures/; the profile's name if unset")
     device: str = Field("auto", description="auto, cpu, cuda")
-    protocol: str = Field(
-        description="its name in tables, with the profile that shortens it and the fields that overrides changed"
-    )
+    protocol: str = Field(description="its name in tables, with the shortening profile and the overridden fields")
     data: Data
     encoder: Encoder
     motion: Motion = Motion()
