@@ -1,6 +1,6 @@
-"""Names for what is loaded on first use. A table maps each name to ``module:attribute``.
+"""Objects by name, imported on first use. A table maps each name to ``module:attribute``.
 
-Studies enter by such a string alone, so that no room imports them; where a study's folder is deleted, its names are
+No room imports a study: its objects are known by such strings only. If a study's folder is deleted, its names are
 unknown.
 """
 
@@ -15,12 +15,12 @@ Table = Mapping[str, str]
 
 
 class UnknownNameError(MoclipError, ValueError):
-    """A name that is in no table; the message names the nearest one."""
+    """A name that is not in the table; the message gives the nearest one."""
 
 
 def available(table: Table) -> list[str]:
-    """Sorted names whose module is installed."""
-    return sorted(name for name, place in table.items() if _is_installed(place.partition(":")[0]))
+    """The names whose module is installed, sorted."""
+    return sorted(name for name, target in table.items() if _is_installed(target.partition(":")[0]))
 
 
 def lookup(kind: str, table: Table, name: str) -> Any:
@@ -28,7 +28,7 @@ def lookup(kind: str, table: Table, name: str) -> Any:
 
     Parameters
     ----------
-    kind : what the table holds ("model"), for the error.
+    kind : what the table holds (for instance "model"), for the error message.
 
     Raises
     ------
@@ -45,5 +45,5 @@ def lookup(kind: str, table: Table, name: str) -> Any:
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # a folder on the way is not there
+    except ModuleNotFoundError:  # a parent package does not exist
         return False

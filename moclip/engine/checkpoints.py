@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 from torch import nn
 
 from moclip import __version__
@@ -17,32 +17,7 @@ from moclip.models import create_model
 from moclip.models.backbones import state_hash
 
 SYSTEMS = {"mv_tsn": "mv_only", "fusion": "fusion"}  # model -> name of its predictions
-
-CARD = """---
-{data}
----
-
-# {model}, trained on {dataset}
-
-{about}
-
-| | |
-|---|---|
-{facts}
-
-{accuracy}
-
-```python
-from {module} import {class_name}
-
-model = {class_name}.from_pretrained(folder)
-```
-
-For research and teaching, not for decisions about people. The model assigns one of its classes to every clip, including
-clips that show none of them. This is not the authors' model; the method is that of
-[arXiv 2509.17084](https://arxiv.org/abs/2509.17084).
-"""
-NO_ACCURACY = "Accuracy: not measured."
+CARD = Path(__file__).with_name("model_card.md")
 
 
 class CheckpointError(MoclipError):
@@ -161,7 +136,9 @@ def save_pretrained(run: Path, name: str, folder: Path) -> None:
     model: Any = load_checkpoint(path)
     header = load_tensors(path)[1]
     save_json(folder / "moclip.json", header)
-    (folder / "README.md").write_text(_card(model, header, accuracy_on_test(run, header)), encoding="utf-8")
+    data = ModelCardData(library_name="moclip", license="mit", tags=["video-classification", "motion-vectors"])
+    facts: dict[str, Any] = {"model": type(model), "header": header, "accuracy": accuracy_on_test(run, header)}
+    ModelCard.from_template(data, template_path=str(CARD), **facts).save(folder / "README.md")
     model.save_pretrained(folder)
 
 
@@ -172,26 +149,3 @@ def accuracy_on_test(run: Path, header: dict[str, Any]) -> tuple[float, int] | N
         return None
     rows = read_predictions(path.with_suffix(".csv"))
     return float(rows["correct"].mean()), len(rows)
-
-
-def _card(model: nn.Module, header: dict[str, Any], accuracy: tuple[float, int] | None) -> str:
-    name = header["model"]
-    facts = {
-        "data": f"{header['data']} (`{header['dataset']}`, hash {header['fingerprint']})",
-        "classes": f"{len(header['classes'])}: {', '.join(header['classes'])}",
-        **{key: header[key] for key in ("protocol", "seed", "arguments", "motion")},
-        "encoder": header["encoder"]["name"] if name == "fusion" else "none: motion vectors alone",
-        "versions": ", ".join(f"{package} {version}" for package, version in header["versions"].items()),
-        "weights": f"hash {header['weights']}",
-    }
-    data = ModelCardData(library_name="moclip", license="mit", tags=["video-classification", "motion-vectors"])
-    return CARD.format(
-        data=data.to_yaml(),
-        model=name,
-        dataset=header["dataset"],
-        about=(type(model).__doc__ or "").splitlines()[0],
-        facts="\n".join(f"| {key} | {value} |" for key, value in facts.items()),
-        accuracy=f"Top-1 accuracy on {accuracy[1]} test clips: {100 * accuracy[0]:.1f} %." if accuracy else NO_ACCURACY,
-        module=type(model).__module__,
-        class_name=type(model).__name__,
-    )

@@ -1,5 +1,6 @@
 """The command: quick, and with messages instead of tracebacks."""
 
+import importlib
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ def moclip_command(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     "code",
     [
-        "import moclip; dir(moclip); moclip.load_config; moclip.io.paths",
+        "import moclip; dir(moclip); moclip.load_config; moclip.io",
         "import sys; sys.argv = ['moclip', '--help']\nimport moclip.cli.main\n"
         "try: moclip.cli.main.main()\nexcept SystemExit as end: assert not end.code",
     ],
@@ -182,13 +183,14 @@ def test_doctor(moclip_command, monkeypatch):
     monkeypatch.setattr(doctor, "device", lambda: doctor.Finding(True, "a device"))
     monkeypatch.setattr(doctor, "_DECODERS", {"h264": "H.264", "nonsense": "Nonsense"})
     monkeypatch.setattr(doctor, "_FREE_GB", 1e12)
-    monkeypatch.setattr(doctor, "_OFFLINE", ("no_such_package",))
+    required = ["torch>=2", "numpy>=99", "no_such_package>=1 ; extra == 'offline'", "neither>=1 ; extra == 'dev'"]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: required)
     code, out, _ = moclip_command("doctor")
     assert code == 1
-    for problem in ("PyAV lacks: Nonsense decoder", "GB free", "lacks no_such_package"):
+    for problem in ("PyAV lacks: Nonsense decoder", "GB free", "not installed: numpy>=99", "needs no_such_package>=1"):
         line, remedy = out[out.index(problem) :].splitlines()[:2]
         assert remedy.strip().startswith("-> "), line
-    assert "ok   Python" in out
+    assert "ok   Python" in out and "neither" not in out
 
 
 def test_doctor_goes_on_where_a_package_is_broken(moclip_command, monkeypatch):
@@ -213,6 +215,7 @@ def test_doctor_finds_two_packages_that_provide_clip(monkeypatch):
 
 def test_lazy_names_are_where_they_are_said_to_be():
     assert set(moclip._LAZY) <= set(dir(moclip)) and set(moclip._LAZY) <= set(moclip.__all__)
-    assert moclip.load_config("smoke").profile == "smoke"
+    for name, module in moclip._LAZY.items():
+        assert getattr(moclip, name) is getattr(importlib.import_module(module), name)
     assert moclip.video.probe is moclip.probe
     assert not hasattr(moclip, "no_such_name")

@@ -74,4 +74,4 @@ def test_the_card_has_the_run_s_facts(trained, photos, tmp_path, config):
     facts["weights"] = state_hash(head)
     write_predictions(run / "predictions", "fusion", 2, config, photos, scores, **facts)
     save_pretrained(run, "fusion-mixed-seed2", tmp_path / "head")
-    assert "Top-1 accuracy on 4 test clips: 75.0 %." in (tmp_path / "head" / "README.md").read_text()
+    assert "Top-1 accuracy on its 4 test clips: 75.0 %." in (tmp_path / "head" / "README.md").read_text()
