@@ -15,8 +15,9 @@ from moclip.encoders.base import class_embeddings
 from moclip.inputs.sampling import appearance_frames
 from moclip.io import keys
 from moclip.io.artefacts import load_tensors, save_tensors
-from moclip.io.cache import Keep, Missing, cached_rows
-from moclip.io.fingerprints import fingerprints, sha256_of
+from moclip.io.cache import add_rows, read_rows
+from moclip.io.files import sha256_file
+from moclip.io.fingerprints import fingerprints, hash_files
 from moclip.io.parallel import ClipsError, for_each_file
 from moclip.io.paths import cache_dir
 from moclip.io.progress import track
@@ -121,10 +122,20 @@ def appearance_features(
     return features
 
 
-def seen_frames(path: Path, which: str, seed: int = 0) -> np.ndarray:
-    """The frames that the encoder sees of a video, nothing else converted to RGB: uint8 (K, H, W, 3)."""
-    content = fingerprints([path])[path] if which == "random" else ""
-    return read_frames(path, appearance_frames(probe(path).frames, which, seed, content))
+def _key(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def seen_frames(path: Path, which: str, seed: int = 0, count: int | None = None) -> np.ndarray:
+    """The frames of a video that the encoder sees: RGB, uint8 (K, H, W, 3). No other frame is converted.
+
+    Parameters
+    ----------
+    which, seed : see `moclip.inputs.sampling.appearance_frames`. Random frames depend on the file's SHA-256.
+    count : number of frames, if it is known; otherwise the file is opened once more to count them.
+    """
+    content = sha256_file(path) if which == "random" else ""
+    return read_frames(path, appearance_frames(count or probe(path).frames, which, seed, content))
 
 
 def _encode(
@@ -152,6 +163,11 @@ def _encode(
             keep({name: {"frames": part} for name, part in zip(names, parts, strict=True)})
     if failures:
         raise ClipsError(sorted(failures), len(hashes), REMEDY)
+
+
+def encode_frames(encoder: Encoder, frames: np.ndarray, precision: str = "fp32") -> Tensor:
+    """Features of RGB frames: uint8 (K, H, W, 3) -> float32 (K, D), on the CPU."""
+    return encode_images(encoder, torch.stack([encoder.preprocess(frame) for frame in frames]), precision)
 
 
 def encode_images(encoder: Encoder, images: Tensor, precision: str) -> Tensor:
