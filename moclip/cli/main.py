@@ -1,6 +1,7 @@
 """The ``moclip`` command. Heavy imports are inside the commands, so ``moclip --help`` answers at once."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -151,6 +152,25 @@ def folds(
     from moclip.reproduce import runner
 
     runner.folds(profile, overrides_of(param), _whole_numbers("--folds", numbers))
+
+
+@app.command()
+def export(
+    name: Annotated[
+        str, typer.Argument(metavar="NETWORK", help="As under checkpoints/: mv_tsn-<data set>, or a head.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write.")],
+    run: Annotated[str, typer.Option(metavar="NAME", help="A run under runs/.")] = "folder",
+) -> None:
+    """Write a trained network as a folder for `from_pretrained` and the Hugging Face hub.
+
+    Example: moclip export mv_tsn-videos exported --run folder
+    """
+    from moclip.engine.checkpoints import save_pretrained
+    from moclip.io.paths import run_dir
+
+    save_pretrained(run_dir(run), name, folder)
+    typer.echo(f"{folder}: weights, configuration, and a model card (README.md) to read before publishing")
 
 
 def _whole_numbers(option: str, text: str) -> list[int]:

@@ -71,7 +71,7 @@ def test_a_run_that_another_command_writes_is_left_alone(moclip_command, tmp_pat
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], [".lock"])
 
 
-@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds", "train", "predict"])
+@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds", "train", "predict", "export"])
 def test_each_command_teaches_by_an_example(moclip_command, name):
     code, out, _ = moclip_command(name, "--help")
     assert code == 0 and f"Example: moclip {name}" in out
@@ -100,6 +100,8 @@ def test_version(moclip_command):
         (["reprodce"], "reprodce"),
         (["train", "--profile", "ucf101"], "ucf101 needs data.root"),
         (["train", "--devices", "0"], "--devices"),
+        (["export", "mv_tsn-mixed", "out"], "mv_tsn-mixed.safetensors is not there yet"),
+        (["predict", "a.mp4", "--run", "none"], "none has no trained network; first: moclip reproduce"),
     ],
 )
 def test_mistakes_are_messages(moclip_command, arguments, message):

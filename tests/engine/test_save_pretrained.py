@@ -6,6 +6,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
+from moclip.cli.main import app
 from moclip.engine.checkpoints import save_checkpoint, save_pretrained
 from moclip.engine.predictions import write_predictions
 from moclip.io.artefacts import load_json
@@ -29,6 +30,14 @@ def trained(tmp_path, config, photos, monkeypatch):
     save_checkpoint(folder / "fusion-mixed-seed2.safetensors", head, "fusion", HEAD_ARGUMENTS, config, photos, 2)
     monkeypatch.setattr("moclip.models.backbones.lite0_path", lambda: pytest.fail("asked for ImageNet's weights"))
     return tmp_path / "run", network.eval(), head.eval()
+
+
+def test_the_command_writes_the_same_folder(trained, tmp_path, monkeypatch, capsys):
+    run, network, _ = trained
+    monkeypatch.setattr("moclip.io.paths.run_dir", lambda name: run)
+    app(["export", "mv_tsn-mixed", str(tmp_path / "out"), "--run", "any"], standalone_mode=False)
+    assert state_hash(MVTSN.from_pretrained(tmp_path / "out")) == state_hash(network)
+    assert str(tmp_path / "out") in capsys.readouterr().out
 
 
 @torch.no_grad()
