@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from moclip.config import strategies
 from moclip.config.datasets import DATASETS
 from moclip.errors import MoclipError, nearest
 

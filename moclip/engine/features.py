@@ -15,9 +15,8 @@ from moclip.encoders.base import class_embeddings
 from moclip.inputs.sampling import appearance_frames
 from moclip.io import keys
 from moclip.io.artefacts import load_tensors, save_tensors
-from moclip.io.cache import add_rows, read_rows
 from moclip.io.files import sha256_file
-from moclip.io.fingerprints import fingerprints, hash_files
+from moclip.io.fingerprints import fingerprints
 from moclip.io.parallel import ClipsError, for_each_file
 from moclip.io.paths import cache_dir
 from moclip.io.progress import track

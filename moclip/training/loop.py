@@ -23,8 +23,8 @@ from moclip.io.progress import track
 from moclip.training.state import TrainingFolder
 
 Batch = tuple[tuple[Tensor, ...], Tensor, *tuple[Tensor, ...]]  # (inputs of the model), labels (B,), and more
-Rate = Callable[[float], float]  # share of the training that is done, 0..1 -> factor on the learning rate
-ONE_PROCESS = Training()
+Rate = Callable[[float], float]  # completed share of the training, 0..1 -> factor on the learning rate
+ONE_PROCESS = Training()  # type: ignore[call-arg]
 
 TEST_CLIPS_CHOOSE = "THE EPOCH IS CHOSEN ON THE TEST CLIPS (select=test): the accuracy will be too good"
 

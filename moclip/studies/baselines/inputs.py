@@ -53,9 +53,6 @@ def rival_inputs(
         With every clip that could not be read; accumulated vectors and residuals need clips without B-frames.
     """
     scale, own = InputScale(config.motion.units, config.motion.bound), config.baselines
-    facts = [VERSION, own.size, own.views, scale.units, scale.bound]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    folders = {kind: cache_dir() / "rivals" / f"{kind}-{key}" for kind in kinds}
     hashes = fingerprints([clip.path for clip in clips])
     videos = {value: path for path, value in hashes.items()}  # copies of a video are read once
 
