@@ -1,6 +1,7 @@
 """The base class of image-text encoders, and the embeddings of classes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from moclip.errors import MoclipError
+from moclip.io import keys
+from moclip.io.artefacts import load_tensors, save_tensors
+from moclip.io.paths import cache_dir
 
 Preprocess = Callable[[np.ndarray], Tensor]  # uint8 RGB (H, W, 3) -> float (3, S, S)
 
@@ -90,6 +94,15 @@ def class_embeddings(encoder: Encoder, prompts: Sequence[Sequence[str]], normali
         embeddings = F.normalize(embeddings, dim=-1)
     means = [part.mean(dim=0) for part in embeddings.split([len(texts) for texts in prompts])]
     return F.normalize(torch.stack(means), dim=-1)
+
+
+def cached_embeddings(settings: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
+    """Embeddings of texts, computed once for all runs: on the CPU. ``settings`` say what they depend on."""
+    key = keys.key("texts", settings)
+    path = cache_dir() / "texts" / f"{keys.digest(key)}.safetensors"
+    if not path.is_file():
+        save_tensors(path, {"embeddings": compute().cpu().numpy()}, key)
+    return torch.from_numpy(load_tensors(path)[0]["embeddings"])
 
 
 def zero_shot_logits(features: Tensor, classes: Tensor, logit_scale: float, logit_bias: float = 0.0) -> Tensor:

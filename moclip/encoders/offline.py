@@ -7,7 +7,6 @@ pairs (class name, weight vector). ``offline:conse`` is ConSE (Norouzi et al. 20
 texts. Neither is CLIP, and no table calls them so.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,13 +14,11 @@ import timm
 import torch
 import torch.nn.functional as F
 from PIL.Image import Image
-from safetensors.torch import load_file, save_file
 from timm.data import ImageNetInfo, create_transform
 from torch import Tensor, nn
 
-from moclip.encoders.base import Encoder, EncoderError
-from moclip.io.files import atomic_path, sha256_file
-from moclip.io.paths import cache_dir
+from moclip.encoders.base import Encoder, EncoderError, cached_embeddings
+from moclip.io.files import sha256_file
 from moclip.models.backbones import WeightsError, create_backbone
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -137,15 +134,11 @@ def _transform(lite0: nn.Module) -> Callable[[Image], Tensor]:
 def _imagenet_embeddings(text_tower: SentenceEncoder) -> Tensor:
     """Sentence embeddings of ImageNet's class names: (1000, 384), kept in a file, as they take seconds on a CPU."""
     names = imagenet_names()
-    key = hashlib.sha256("\n".join([MINILM_SHA256, *names]).encode()).hexdigest()[:12]
-    cache = cache_dir() / f"imagenet-names-{key}.safetensors"
-    if cache.is_file():
-        return load_file(cache)["embeddings"]
-    text_tower.eval()
-    embeddings = torch.cat([text_tower(names[start : start + 100]) for start in range(0, 1000, 100)])
-    with atomic_path(cache) as temporary:
-        save_file({"embeddings": embeddings}, temporary)
-    return embeddings
+
+    def compute() -> Tensor:
+        return torch.cat([text_tower.eval()(names[start : start + 100]) for start in range(0, 1000, 100)])
+
+    return cached_embeddings({"model": MINILM_SHA256, "texts": names}, compute)
 
 
 def _text_to_classifier(embeddings: Tensor, classifier: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from moclip import __version__
 from moclip.config.sections import Config, Motion
 from moclip.datasets.base import VideoDataset
 from moclip.errors import MoclipError
+from moclip.io import keys
 from moclip.io.artefacts import load_tensors, read_predictions, save_json, save_tensors
 from moclip.models import create_model
 from moclip.models.backbones import state_hash
@@ -60,7 +61,7 @@ def save_checkpoint(
         "protocol": config.protocol,
         "seed": seed,
         "weights": state_hash(model),
-        "versions": {"moclip": __version__, **provenance()["versions"]},
+        "versions": {"moclip": __version__, **keys.installed(("torch", "timm", "numpy"))},
         **facts,
     }
     state = {key: value.detach().cpu().numpy() for key, value in model.state_dict().items()}

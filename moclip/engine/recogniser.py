@@ -14,7 +14,7 @@ from torch import Tensor
 from moclip.encoders import load_encoder
 from moclip.encoders.base import Encoder
 from moclip.engine.checkpoints import SYSTEMS, CheckpointError, accuracy_on_test, load_checkpoint
-from moclip.engine.features import encode_frames, seen_frames
+from moclip.engine.features import encode_images, seen_frames
 from moclip.engine.predictions import head_scores
 from moclip.inputs.views import EvalViews, eval_views, to_input
 from moclip.io.artefacts import load_tensors
@@ -92,10 +92,9 @@ class Recogniser:
         elif frames is None:
             raise ValueError("a fusion head needs frames beside the motion: RGB, uint8 (K, H, W, 3)")
         else:
-            appearance = encode_frames(self.encoder, frames, self.header["encoder"]["precision"]).mean(
-                dim=0, keepdim=True
-            )  # (1, A)
-            scores = head_scores(self.head, appearance, self.network.features(views).float().mean(dim=1))
+            images = torch.stack([self.encoder.preprocess(frame) for frame in frames])
+            appearance = encode_images(self.encoder, images, self.header["encoder"]["precision"]).mean(dim=0)  # (A,)
+            scores = head_scores(self.head, appearance[None], self.network.features(views).float().mean(dim=1))
         return scores.softmax(dim=1)[0].cpu()
 
 
