@@ -162,9 +162,11 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write.")],
     run: Annotated[str, typer.Option(metavar="NAME", help="A run under runs/.")] = "folder",
 ) -> None:
-    """Write a trained network as a folder for `from_pretrained` and the Hugging Face hub.
+    """Write a trained network for `from_pretrained`.
 
     Example: moclip export mv_tsn-videos exported --run folder
+
+    Makes a folder of weights, configuration and model card, for this machine or for the Hugging Face hub.
     """
     from moclip.engine.checkpoints import save_pretrained
     from moclip.io.paths import run_dir

@@ -9,7 +9,7 @@ import typer
 from moclip.cli.options import Override, Profile, overrides_of
 from moclip.config.load import load_config
 from moclip.config.sections import Config
-from moclip.io.paths import cache_dir, run_dir
+from moclip.io.paths import run_dir
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -45,7 +45,7 @@ def train(
     config = load_config(profile, overrides_of(param, {"training.devices": devices}))
     config.data.check()
     from moclip.datasets.prepare import datasets_of
-    from moclip.engine import features
+    from moclip.engine.features import extract_motion, motion_store
     from moclip.reproduce.runner import locked
     from moclip.training.loop import make_fabric
 
@@ -54,15 +54,16 @@ def train(
         # Before Lightning starts the other processes, which then find the motion stored.
         datasets = datasets_of(config.data)
         for dataset in datasets:
-            features.extract_motion(dataset.clips, cache_dir() / "motion", config.data.workers, config.data.scheduler)
+            extract_motion(dataset.clips, motion_store(), config.data.workers, config.data.scheduler)
         fabric = make_fabric(config.device, config.training)
         for dataset in datasets:
             _motion_network(config, dataset, fresh, fabric)
 
 
 def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric: "Fabric") -> None:
-    """Train, keep the log and the checkpoint; as notebook 02."""
-    from moclip.engine import checkpoints as evaluation
+    """Train, and write the log and the checkpoint, as notebook 02 does."""
+    from moclip.engine.checkpoints import save_checkpoint
+    from moclip.engine.features import motion_store
     from moclip.inputs.clips import LoadedClips
     from moclip.io.artefacts import save_csv
     from moclip.training.motion import network_arguments, train_motion_network, training_and_selection_clips
@@ -75,7 +76,7 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
     fabric.barrier()
     train, selection = training_and_selection_clips(dataset, config, config.mv.select)
     clips = {
-        split: LoadedClips(members, cache_dir() / "motion")
+        split: LoadedClips(members, motion_store())
         for split, members in (("train", train), (config.mv.select, selection))
         if members
     }
@@ -84,6 +85,6 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
         save_csv(run / "history" / f"{name}.csv", history)
         path = run / "checkpoints" / f"mv_tsn-{dataset.name}.safetensors"
         arguments = network_arguments(config, dataset)
-        evaluation.save_checkpoint(path, network, "mv_tsn", arguments, config, dataset, config.mv.seed)
+        save_checkpoint(path, network, "mv_tsn", arguments, config, dataset, config.mv.seed)
         accuracy = 100 * history["accuracy"].iloc[-1]
         typer.echo(f"{dataset.name}: {len(history)} epochs, {accuracy:.1f} % of the last training batches; {path}")

@@ -154,13 +154,13 @@ def test_who_reads_videos_is_an_override_as_any_other(moclip_command, monkeypatc
 def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, monkeypatch, caplog):
     """Its motion network is not trained again by the same settings, but by others, and with --fresh."""
     from moclip.datasets import prepare
-    from moclip.engine import checkpoints as evaluation
-    from moclip.inputs import clips
+    from moclip.engine.checkpoints import load_checkpoint
+    from moclip.inputs.clips import TrainingSamples
     from moclip.io.artefacts import load_json
-    from moclip.training import state as resume
+    from moclip.training import state
 
     monkeypatch.setattr(prepare, "datasets_of", lambda settings: [photos])
-    monkeypatch.setattr(resume, "PAUSE", 0)
+    monkeypatch.setattr(state, "PAUSE", 0)
     run = tmp_path / "runs" / "smoke"
     command = ["train", "--profile", "smoke", "-p", "device=cpu"]
     code, out, err = moclip_command(*command)
@@ -169,12 +169,12 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
     folder = "training/mv_tsn-mixed-seed0"
     assert {f"{folder}/{name}" for name in ("README.txt", "key.json", "log.csv", "last.safetensors")} <= set(made)
     assert made[f"{folder}/log.csv"].read_bytes() == made["history/mv_tsn-mixed-seed0.csv"].read_bytes()
-    evaluation.load_checkpoint(made["checkpoints/mv_tsn-mixed.safetensors"], photos.classes, fold=1)
+    load_checkpoint(made["checkpoints/mv_tsn-mixed.safetensors"], photos.classes, fold=1)
     assert load_json(made["checkpoints/mv_tsn-mixed.json"])["protocol"] == "paper as shortened by profile smoke"
 
     trained = []
-    draw = clips.TrainingSamples.__getitem__
-    monkeypatch.setattr(clips.TrainingSamples, "__getitem__", lambda self, key: trained.append(key) or draw(self, key))
+    sample = TrainingSamples.__getitem__
+    monkeypatch.setattr(TrainingSamples, "__getitem__", lambda self, key: trained.append(key) or sample(self, key))
     assert moclip_command(*command)[0] == 0 and trained == [] and "trained already" in caplog.text
     assert moclip_command(*command, "--fresh")[0] == 0 and len(trained) == 8
     assert moclip_command(*command, "-p", "mv.lr=0.5")[0] == 0 and len(trained) == 16
