@@ -23,8 +23,8 @@ def available(table: Table) -> list[str]:
     return sorted(name for name, target in table.items() if _is_installed(target.partition(":")[0]))
 
 
-def lookup(kind: str, table: Table, name: str) -> Any:
-    """The object called ``name``.
+def check(kind: str, table: Table, name: str) -> str:
+    """``name``, if an object has it; nothing is imported.
 
     Parameters
     ----------
@@ -38,7 +38,12 @@ def lookup(kind: str, table: Table, name: str) -> Any:
     names = available(table)
     if name not in names:
         raise UnknownNameError(f"unknown {kind} {name!r}{nearest(name, names)}; there are: {', '.join(names)}")
-    module, _, attribute = table[name].partition(":")
+    return name
+
+
+def lookup(kind: str, table: Table, name: str) -> Any:
+    """The object called ``name``; arguments and errors are those of `check`."""
+    module, _, attribute = table[check(kind, table, name)].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from moclip import __version__
 from moclip.cli import data
-from moclip.cli.options import Override, Profile, overrides_of
+from moclip.cli.options import Override, Profile, Workers, overrides_of
 from moclip.cli.predict import predict
 from moclip.cli.train import train
 from moclip.config.sections import ConfigError
@@ -82,9 +82,7 @@ def reproduce(
     list_: Annotated[
         bool, typer.Option("--list", help="Show the notebooks with their states and reasons; run nothing.")
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Processes that read videos; default: all cores (data.workers).")
-    ] = None,
+    workers: Workers = None,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="tcp://HOST:PORT", help="Dask scheduler whose workers read videos (data.scheduler)."),

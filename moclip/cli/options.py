@@ -14,6 +14,9 @@ Override = Annotated[
     list[str] | None,
     typer.Option("-p", "--param", metavar="KEY=VALUE", help="Change one value, e.g. -p mv.epochs=3. Repeatable."),
 ]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Processes that read videos; default: all cores (data.workers).")
+]
 
 
 def overrides_of(params: list[str] | None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from pydantic import (
     model_validator,
 )
 
-from moclip.config import strategies
 from moclip.config.datasets import DATASETS
+from moclip.config.strategies import STRATEGIES
 from moclip.errors import MoclipError, nearest
+from moclip.registry import check
 
 
 def safe_name(name: str) -> str:
@@ -210,7 +211,8 @@ class MV(Section):
     @field_validator("sampling", "crop_mode", "flip", "test_flip")
     @classmethod
     def _strategies_are_known(cls, value: str, info: ValidationInfo) -> str:
-        return strategies.check(str(info.field_name), value)
+        field = str(info.field_name)
+        return check(field, STRATEGIES[field], value)
 
     @model_validator(mode="after")
     def _milestones_are_reached(self) -> "MV":
@@ -247,7 +249,7 @@ class Fusion(Section):
     @field_validator("batch_norm")
     @classmethod
     def _strategy_is_known(cls, value: str) -> str:
-        return strategies.check("batch_norm", value)
+        return check("batch_norm", STRATEGIES["batch_norm"], value)
 
     @model_validator(mode="after")
     def _cached_features_need_a_frozen_network(self) -> "Fusion":
