@@ -150,7 +150,7 @@ def every_frame(path: Path, which: str, seed: int = 0) -> np.ndarray:
 
 def extraction(per_class: int, rounds: int, device: torch.device) -> pd.DataFrame:
     """A row a way: clips a second, and how much faster `appearance_features` is."""
-    encoder, preprocess = load_encoder("offline")
+    encoder, _ = load_encoder("offline")
     encoder.to(device)
     readers = {"only the frame wanted": features.seen_frames, "every frame": every_frame}
     taken: dict[tuple[str, str], list[float]] = {(w, p): [] for w in readers for p in ("reading", "file to feature")}
@@ -167,7 +167,7 @@ def extraction(per_class: int, rounds: int, device: torch.device) -> pd.DataFram
                 path = Path(folder) / f"{way}-{turn}.safetensors"
                 with home, mock.patch.object(features, "seen_frames", read):
                     start = time.perf_counter()
-                    results[way] = features.appearance_features(encoder, preprocess, members, "middle", 32, path)
+                    results[way] = features.appearance_features(encoder, members, "middle", 32, path)
                     taken[way, "file to feature"].append(time.perf_counter() - start)
         one, other = results.values()
         if not np.array_equal(one, other):

@@ -27,10 +27,9 @@ from torch import Tensor
 from moclip.config.load import load_config, merge, parse_override
 from moclip.config.sections import Config
 from moclip.datasets.prepare import prepare
-from moclip.engine.features import extract_motion
+from moclip.engine.features import extract_motion, motion_store
 from moclip.inputs.clips import EpochSampler, LoadedClips, TrainingSamples, training_loader
 from moclip.inputs.views import TrainViews, Views, to_input
-from moclip.io.paths import cache_dir
 from moclip.models import create_model
 from moclip.training.motion import parameter_groups
 
@@ -118,14 +117,14 @@ def main() -> None:
         overrides = merge(overrides, parse_override(text))
     config = load_config(arguments.profile, overrides)
     dataset = prepare(config.data, arguments.out / "data")[0]
-    extract_motion(dataset.train, cache_dir() / "motion")
+    extract_motion(dataset.train, motion_store())
     rows = []
     precisions, compiled = ("32-true", "bf16-mixed"), (False,) if arguments.no_compile else (False, True)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     for size in map(int, arguments.batches.split(",")):
         own = config.model_copy(update={"mv": config.mv.model_copy(update={"batch_size": size})})
         protocol = TrainViews.from_sections(own.mv, own.motion, dataset.horizontal_flip)
-        samples = TrainingSamples(LoadedClips(dataset.train, cache_dir() / "motion"), protocol)
+        samples = TrainingSamples(LoadedClips(dataset.train, motion_store()), protocol)
         for precision, last, whole in itertools.product(precisions, (False, True), compiled):
             way = {"precision": precision, "channels_last": last, "compiled": whole}
             rows += measure(own, samples, way, arguments.workers, arguments.repeats)

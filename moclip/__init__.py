@@ -1,6 +1,6 @@
 """MoCLIP-Lite: action recognition from a frozen image-text encoder and the motion vectors of compressed video.
 
-Everything here loads on first use, so that ``import moclip`` costs nothing: no torch, no av, no timm.
+Every name here is loaded on first use: ``import moclip`` itself loads no torch, no av, no timm.
 """
 
 import importlib
@@ -8,16 +8,20 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Public name -> module that defines it. Read statically by `moclip.reproduce.closure` too: keep it a plain dictionary.
+# Public name -> module that defines it. `moclip.io.keys` reads the source of this dictionary: keep it literal.
 _LAZY = {
     "create_model": "moclip.models",
+    "eval_views": "moclip.inputs.views",
     "list_models": "moclip.models",
     "load_config": "moclip.config.load",
     "load_dataset": "moclip.datasets",
     "load_encoder": "moclip.encoders",
+    "load_recogniser": "moclip.engine.recogniser",
     "probe": "moclip.video",
     "read_frames": "moclip.video",
     "read_motion": "moclip.video",
+    "to_input": "moclip.inputs.views",
+    "train_views": "moclip.inputs.views",
     "transcode": "moclip.video",
 }
 
@@ -25,14 +29,14 @@ __all__ = ["__version__", *_LAZY]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    """A public function from its room, or a room itself (``moclip.datasets``)."""
+    """A public function, or a room (``moclip.datasets``)."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     module = f"{__name__}.{name}"
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module:  # the room is there, something that it needs is not: say which
+        if error.name != module:  # the room exists, but something that it imports does not
             raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

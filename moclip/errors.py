@@ -1,17 +1,17 @@
-"""What all errors of this package that are meant for the user have in common."""
+"""The base class of errors that are messages to the user, and the nearest name for a misspelt one."""
 
 import difflib
 from collections.abc import Sequence
 
 
 class MoclipError(Exception):
-    """An error whose message says what was found and what to do; the command line shows it without a traceback."""
+    """Its message says what was found and what to do; the command line shows it without a traceback."""
 
     exit_code = 2
 
 
 def nearest(word: str, words: Sequence[str]) -> str:
-    """`` (did you mean 'x'?)`` or nothing; case and ``-`` or ``_`` do not count."""
+    """`` (did you mean 'x'?)``, or an empty string if no word is close; case, ``-`` and ``_`` are ignored."""
     plain = {_plain(each): each for each in words}
     match = difflib.get_close_matches(_plain(word), list(plain), n=1)
     return f" (did you mean {plain[match[0]]!r}?)" if match else ""

@@ -1,6 +1,6 @@
-"""Names for what is loaded on first use. A table maps each name to ``module:attribute``.
+"""Objects by name, imported on first use. A table maps each name to ``module:attribute``.
 
-Studies enter by such a string alone, so that no room imports them; where a study's folder is deleted, its names are
+No room imports a study: its objects are known by such strings only. If a study's folder is deleted, its names are
 unknown.
 """
 
@@ -15,20 +15,20 @@ Table = Mapping[str, str]
 
 
 class UnknownNameError(MoclipError, ValueError):
-    """A name that is in no table; the message names the nearest one."""
+    """A name that is not in the table; the message gives the nearest one."""
 
 
 def available(table: Table) -> list[str]:
-    """Sorted names whose module is installed."""
-    return sorted(name for name, place in table.items() if _is_installed(place.partition(":")[0]))
+    """The names whose module is installed, sorted."""
+    return sorted(name for name, target in table.items() if _is_installed(target.partition(":")[0]))
 
 
-def lookup(kind: str, table: Table, name: str) -> Any:
-    """The object called ``name``.
+def check(kind: str, table: Table, name: str) -> str:
+    """``name``, if an object has it; nothing is imported.
 
     Parameters
     ----------
-    kind : what the table holds ("model"), for the error.
+    kind : what the table holds (for instance "model"), for the error message.
 
     Raises
     ------
@@ -38,12 +38,17 @@ def lookup(kind: str, table: Table, name: str) -> Any:
     names = available(table)
     if name not in names:
         raise UnknownNameError(f"unknown {kind} {name!r}{nearest(name, names)}; there are: {', '.join(names)}")
-    module, _, attribute = table[name].partition(":")
+    return name
+
+
+def lookup(kind: str, table: Table, name: str) -> Any:
+    """The object called ``name``; arguments and errors are those of `check`."""
+    module, _, attribute = table[check(kind, table, name)].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # a folder on the way is not there
+    except ModuleNotFoundError:  # a parent package does not exist
         return False

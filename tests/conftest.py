@@ -64,12 +64,13 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store(photos, tmp_path_factory) -> Path:
     """The motion of `photos`."""
+    from moclip.engine.features import motion_key
     from moclip.io.files import sha256_file
     from moclip.video.store import content_path, store_motion
 
     folder = tmp_path_factory.mktemp("store")
     for clip in photos.clips:
-        store_motion(clip.path, content_path(folder, sha256_file(clip.path)))
+        store_motion(clip.path, content_path(folder, sha256_file(clip.path)), motion_key())
     return folder
 
 

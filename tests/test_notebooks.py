@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.special
-import torch
 
 from moclip.config.sections import Config, Figures
 from moclip.io.paths import notebooks_dir
@@ -361,19 +360,6 @@ def test_what_is_drawn_comes_back_from_artefacts_alone(run, in_home, tmp_path):
 
 
 @pytest.fixture
-def checkpoints(run, tmp_path):
-    """A copy of the run's checkpoints whose side files may be changed: folder, and a function that changes one."""
-    shutil.copytree(run / "checkpoints", tmp_path / "run" / "checkpoints")
-
-    def change(name, **values):
-        path = tmp_path / "run" / "checkpoints" / f"{name}.json"
-        header = {**json.loads(path.read_text()), **values}
-        path.write_text(json.dumps({key: value for key, value in header.items() if value is not None}))
-
-    return tmp_path / "run", change
-
-
-@pytest.fixture
 def clips(run, in_home):
     """Test clips of `mixed`."""
     from moclip.config.load import load_config
@@ -388,54 +374,15 @@ def clips(run, in_home):
 
 @pytest.mark.parametrize("system", ["fusion", "mv_only"])
 def test_a_recogniser_says_what_the_run_said(run, clips, system):
-    from moclip.engine.recogniser import Recogniser
+    from moclip.engine.recogniser import load_recogniser
     from moclip.io.artefacts import load_scores
 
-    recogniser = Recogniser(run, "mixed", system, device="cpu")
+    recogniser = load_recogniser(run, "mixed", system, device="cpu")
     scores, names, classes = load_scores(run / "predictions" / "mixed" / f"{system}-seed0.safetensors")
-    assert recogniser.classes == classes and recogniser.measured[1] == len(names)
+    assert recogniser.classes == classes and recogniser.accuracy[1] == len(names)
     for clip in clips:
         wanted = scipy.special.softmax(scores[names.index(clip.name)])
         np.testing.assert_allclose(recogniser(clip.path), wanted, atol=1e-5)
-
-
-def test_a_recogniser_re_encodes_where_its_run_did(checkpoints, clips, tmp_path):
-    from moclip.engine.recogniser import Recogniser
-    from moclip.video import transcode
-
-    folder, change = checkpoints
-    transcode(clips[0].path, tmp_path / "a.m4v")
-    wanted = Recogniser(folder, "mixed", "mv_only", device="cpu")(tmp_path / "a.m4v")
-    change("mv_tsn-mixed", shown={"reencode": True, "horizontal_flip": False})
-    assert torch.equal(Recogniser(folder, "mixed", "mv_only", device="cpu")(clips[0].path), wanted)
-
-
-def test_a_recogniser_says_what_it_lacks(checkpoints, clips, tmp_path):
-    from moclip.engine.checkpoints import CheckpointError
-    from moclip.engine.recogniser import Recogniser
-    from moclip.video import VideoError, encode
-
-    folder, change = checkpoints
-    for arguments, message in (
-        ((tmp_path / "none",), "none has no trained network; first: moclip reproduce"),
-        ((folder,), "has networks of independent, mixed: name one of them"),
-        ((folder, "mixed", "fusion", 7), r"no checkpoint .*seed7\.safetensors; those that are there: fusion-ind"),
-        ((folder, "mixed", "zero_shot"), "no system 'zero_shot'.*fusion and mv_only"),
-    ):
-        with pytest.raises(CheckpointError, match=message):
-            Recogniser(*arguments)
-    change("fusion-mixed-seed0", fingerprint="another")
-    with pytest.raises(CheckpointError, match="trained with another fingerprint than mv_tsn-mixed.*run notebook 03"):
-        Recogniser(folder, "mixed")
-    recogniser = Recogniser(folder, "mixed", "mv_only", device="cpu")
-    (tmp_path / "text.mp4").write_text("no video")
-    encode(np.zeros((1, 64, 64, 3), np.uint8), tmp_path / "one.mp4")
-    for name, message in (("absent.mp4", "no such file"), ("text.mp4", "text.mp4"), ("one.mp4", "motion vectors")):
-        with pytest.raises(VideoError, match=message):
-            recogniser(tmp_path / name)
-    change("mv_tsn-mixed", shown=None)
-    with pytest.raises(CheckpointError, match="kept by a version that did not note how its clips were made"):
-        Recogniser(folder, "mixed", "mv_only")
 
 
 def test_predict_names_classes_and_goes_on_after_a_bad_file(run, in_home, clips, tmp_path, monkeypatch, capsys):
@@ -453,7 +400,7 @@ def test_predict_names_classes_and_goes_on_after_a_bad_file(run, in_home, clips,
     out, err = capsys.readouterr()
     assert end.value.code == 1 and "absent.mp4: no such file" in err
     assert out.count(" %  ") == 4 and re.search(
-        r"fusion of run smoke: 16 classes, .*right in [\d.]+ % of its 16 test", out
+        r"fusion of run smoke: 16 classes, .*correct for [\d.]+ % of its 16 test", out
     )
     table = pd.read_csv(tmp_path / "all.csv")
     assert table.groupby("video").size().to_dict() == {videos[0]: 16, videos[2]: 16}

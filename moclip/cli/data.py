@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moclip.cli.options import Override, Profile, overrides_of
+from moclip.cli.options import Override, Profile, Workers, overrides_of
 from moclip.config.load import load_config
 from moclip.config.sections import Config, ConfigError
 from moclip.io.paths import run_dir
@@ -23,7 +23,6 @@ app = typer.Typer(
     help="Fetch, re-encode and check the clips of a data set, in the order download, prepare, verify, stats.",
 )
 
-Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; all cores by default.")]
 Prepared = Annotated[bool, typer.Option("--prepared", help="The re-encoded clips instead of the original ones.")]
 Folder = Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Instead of data/reports/<data set>/.")]
 
@@ -142,39 +141,16 @@ def stats(
 
     Example: moclip data stats --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
     """
-    from moclip.datasets.facts import facts_of
-    from moclip.inputs.transforms import InputScale
-    from moclip.io.artefacts import save_csv
-    from moclip.report.figures.style import save_figure, use_style
-    from moclip.studies.shortcuts import data_stats
-    from moclip.studies.shortcuts import figures as data_plots
+    from moclip.studies.shortcuts.page import write_page
 
     config = _config(profile, param, workers)
-    scale = InputScale(config.motion.units, config.motion.bound)
-    units = {"pixels": "pixels", "equivalent": "pixels of a video 340 wide at 25 frames/s"}[config.motion.units]
-    use_style()
     for dataset, _, folder in _chosen(config, prepared, to):
-        facts, problems = facts_of([clip for clip in dataset.clips if clip.path.is_file()], config.data.workers)
-        if not facts:
-            raise ConfigError(f"{dataset.name}: no clip can be read; `moclip data verify` says why")
-        try:
-            clips = data_stats.clips(dataset, facts, scale.factor, scale.bound)
-        except ValueError as error:  # a video without a frame rate has no equivalent units
-            raise ConfigError(f"{dataset.name}: {error}") from error
-        classes = data_stats.classes(clips, list(dataset.classes))
-        longer = data_stats.longer_than(facts, scale.factor)
-        for name, table in {"clips": clips, "classes": classes, "motion": longer}.items():
-            save_csv(folder / f"stats-{name}.csv", table)
-        lost = f"; {len(problems)} clips cannot be read" if problems else ""
-        title = f"{dataset.description}\n{len(clips)} clips{lost}; vectors in {units}"
-        figure = data_plots.page(clips, classes, longer, scale.bound, title)
-        save_figure(folder, "stats", figure, data_plots.describe(clips, classes, scale.bound))
-        typer.echo(f"{dataset.name}: {folder / 'stats.png'} and .pdf, numbers in stats-*.csv{lost}")
+        typer.echo(write_page(dataset, config, folder))
 
 
 def _config(profile: str, param: list[str] | None, workers: int | None, **data: Any) -> Config:
-    chosen = {f"data.{name}": value for name, value in {"workers": workers, **data}.items() if value is not None}
-    return load_config(profile, {**overrides_of(param), **chosen})
+    chosen = {f"data.{name}": value for name, value in {"workers": workers, **data}.items()}
+    return load_config(profile, overrides_of(param, chosen))
 
 
 def _chosen(config: Config, prepared: bool, to: Path | None) -> Iterator[tuple["VideoDataset", Path | None, Path]]:

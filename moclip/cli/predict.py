@@ -1,4 +1,4 @@
-"""``moclip predict``: what a trained run says about videos of one's own."""
+"""``moclip predict``: a trained run applied to your videos."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,15 +10,15 @@ from moclip.errors import MoclipError
 
 def predict(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Files of any size and codec.")],
-    run: Annotated[str, typer.Option(metavar="NAME", help="A run under runs/.")] = "folder",
+    run: Annotated[str, typer.Option(metavar="NAME", help="A run under runs/, or its folder.")] = "folder",
     data: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose networks, where the run has several data sets.")
+        str | None, typer.Option(metavar="NAME", help="Which networks, if the run has several data sets.")
     ] = None,
     system: Annotated[
         str, typer.Option(metavar="NAME", help="fusion, or mv_only: the motion network alone, without an encoder.")
     ] = "fusion",
     seed: Annotated[int, typer.Option(metavar="K", help="Which fusion head.")] = 0,
-    top: Annotated[int, typer.Option(min=1, metavar="K", help="Classes shown of each video.")] = 3,
+    top: Annotated[int, typer.Option(min=1, metavar="K", help="Classes shown per video.")] = 3,
     out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="All classes of all videos, as a table.")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
 ) -> None:
@@ -26,37 +26,37 @@ def predict(
 
     Example: moclip predict new/*.mp4 --run folder --out predictions.csv
 
-    First train: moclip reproduce --profile folder -p data.root=videos. A video is treated as the clips of that run were
-    (re-encoded, scaled, cropped), and gets one of their classes even where it shows none of them. A file that cannot be
-    read is said, and the others go on; the exit code is 1 then.
+    First train: moclip reproduce --profile folder -p data.root=videos. Each video is prepared as the clips of that run
+    were (re-encoded, scaled, cropped). It gets one of their classes even if it shows none of them. If a file cannot be
+    read, the command names it, continues with the others, and ends with exit code 1.
     """
     import pandas as pd
 
-    from moclip.engine.recogniser import Recogniser
+    from moclip.engine.recogniser import load_recogniser
     from moclip.io.artefacts import save_csv
-    from moclip.io.paths import run_dir
 
-    recogniser = Recogniser(run_dir(run), data, system, seed, device)
+    recogniser = load_recogniser(run, data, system, seed, device)
     rows, failed = [], 0
     for video in videos:
         try:
-            shares = recogniser(video)
+            probabilities = recogniser(video)
         except (MoclipError, OSError) as error:
             failed += 1
             typer.echo(f"error: {error}", err=True)
             continue
-        order = shares.argsort(descending=True, stable=True).tolist()
-        ranked = [(recogniser.classes[index], shares[index].item()) for index in order]
+        order = probabilities.argsort(descending=True, stable=True).tolist()
+        ranked = [(recogniser.classes[index], probabilities[index].item()) for index in order]
         rows += [{"video": str(video), "rank": n, "class": c, "probability": p} for n, (c, p) in enumerate(ranked, 1)]
         typer.echo(f"{video}")
-        for name, share in ranked[:top]:
-            typer.echo(f"  {100 * share:5.1f} %  {name}")
+        for name, probability in ranked[:top]:
+            typer.echo(f"  {100 * probability:5.1f} %  {name}")
     if out:
         save_csv(out, pd.DataFrame(rows, columns=["video", "rank", "class", "probability"]))
-    right = recogniser.measured
-    known = (
-        f"right in {100 * right[0]:.1f} % of its {right[1]} test clips" if right else "never tested with these weights"
-    )
-    typer.echo(f"{system} of run {run}: {len(recogniser.classes)} classes, trained on {recogniser.data}; {known}")
+    tested = "these weights were not tested"
+    if recogniser.accuracy:
+        accuracy, clips = recogniser.accuracy
+        tested = f"correct for {100 * accuracy:.1f} % of its {clips} test clips"
+    trained = recogniser.header["data"]
+    typer.echo(f"{system} of run {run}: {len(recogniser.classes)} classes, trained on {trained}; {tested}")
     if failed:
         raise typer.Exit(1)

@@ -1,6 +1,6 @@
-"""One validated configuration object a run: a protocol, a profile that shortens it, the user's overrides on top.
+"""One validated configuration per run: a protocol, a profile on top of it, and the user's overrides on top of both.
 
-An unknown key is an error that names the nearest one. What the fields mean: `moclip.config.sections`.
+An unknown key raises an error that names the nearest one. `moclip.config.sections` explains every field.
 """
 
 import hashlib
@@ -36,27 +36,28 @@ def protocols() -> list[str]:
 
 
 def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a protocol, put the profile that names it on top, and overrides on top of both.
+    """Read a profile and the protocol that it names, and apply overrides.
 
-    What results has to hold, not its parts: a profile's epochs may wait for an override's milestones.
+    Only the merged result is validated. A profile may be incomplete until an override completes it (for example,
+    ``epochs`` without matching ``milestones``).
 
     Parameters
     ----------
     profile : one of `profiles()`, or a path to a YAML file of the same form.
-    overrides : nested (``{"data": {"root": ...}}``) or dotted (``{"data.root": ...}``) values. With ``protocol`` among
-        them, the profile stands on that one instead. Overrides that change results give the run a name of its own
-        (``quick-3f2a91c0``), unless ``run`` is among them.
+    overrides : nested (``{"data": {"root": ...}}``) or dotted (``{"data.root": ...}``) values. ``protocol`` replaces
+        the protocol that the profile names. Overrides that change results give
+        the run its own name (``quick-3f2a91c0``), unless ``run`` is among them.
 
     Raises
     ------
     ConfigError
-        Unknown profile, protocol or key (with the nearest one), or a value that does not fit.
+        Unknown profile, protocol or key (the message names the nearest one), or an invalid value.
     """
-    own, asked, name = read_profile(profile), nested(overrides or {}), Path(profile).stem
-    chosen = str(asked.get("protocol", own.get("protocol")))
+    values, asked, name = read_profile(profile), nested(overrides or {}), Path(profile).stem
+    chosen = str(asked.get("protocol", values.get("protocol")))
     protocol = read_protocol(chosen)
     insists = protocol.pop("insists", {})
-    base = {"run": safe_name(name), **merge(merge(protocol, own), insists), "protocol": chosen}
+    base = {"run": safe_name(name), **merge(merge(protocol, values), insists), "protocol": chosen}
     try:
         config = Config.model_validate({**merge(base, asked), "profile": name})
     except ValidationError as error:
@@ -64,7 +65,7 @@ def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = No
     unchanged, whole = _apart(base), _apart(merge(merge(base, protocol), insists))
     shortened = f" as shortened by profile {name}" if changed_protocol(whole, unchanged) else ""
     named = ", ".join([chosen + shortened, *changed_protocol(unchanged, config)])
-    changed = _changed_results(unchanged, config) | ({} if chosen == own.get("protocol") else {"protocol": chosen})
+    changed = _changed_results(unchanged, config) | ({} if chosen == values.get("protocol") else {"protocol": chosen})
     suffix = f"-{hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]}" if changed else ""
     return config.model_copy(update={"protocol": named, "run": config.run + ("" if "run" in asked else suffix)})
 
@@ -77,16 +78,16 @@ def _changed_results(before: Config, after: Config) -> dict[str, Any]:
 
 
 def changed_protocol(before: Config, after: Config) -> list[str]:
-    """``mv.epochs=3`` and the like: what ``after`` changed of the method, so that no table calls it ``before``'s.
+    """Fields of the method that differ, as ``mv.epochs=3``; tables name them beside the protocol.
 
-    Seeds are no part of a protocol, nor is where the data lie or how many are read at once.
+    Seeds, data folders and numbers of workers are not part of a protocol.
     """
     old = method(before)
     return [f"{key}={_brief(value)}" for key, value in method(after).items() if value != old.get(key)]
 
 
 def method(config: Config) -> dict[str, Any]:
-    """The fields that a protocol decides, by name: ``{"mv.epochs": 200, ...}``."""
+    """The fields that a protocol sets, by name: ``{"mv.epochs": 200, ...}``."""
     values = {"encoder": config.encoder, "motion": config.motion, "mv": config.mv, "fusion": config.fusion}
     fields = leaves({name: section.model_dump() for name, section in values.items()})
     for key in ("encoder.batch_size", "encoder.cache", "encoder.seed", "mv.seed", "fusion.seeds"):
@@ -98,17 +99,17 @@ def method(config: Config) -> dict[str, Any]:
 
 
 def _apart(values: Mapping[str, Any]) -> Config:
-    """Values that need not fit together, nor be complete, each read by itself: to be compared, never to be run."""
+    """Parse each value on its own, without validation across fields: for comparisons only, never to be run."""
     sections: dict[str, Any] = {}
     for name, section in Config.model_fields.items():
         kind, given = section.annotation, values.get(name)
         if isinstance(kind, type) and issubclass(kind, Section):
-            own = {}
+            parsed = {}
             for key, value in given.items() if isinstance(given, Mapping) else ():
                 form: Any = kind.model_fields[key].annotation
                 with suppress(ValidationError):
-                    own[key] = TypeAdapter(form).validate_python(value)
-            sections[name] = kind.model_construct(**own)
+                    parsed[key] = TypeAdapter(form).validate_python(value)
+            sections[name] = kind.model_construct(**parsed)
     return Config.model_construct(**sections)
 
 
@@ -118,7 +119,7 @@ def _brief(value: Any) -> str:
 
 
 def read_profile(profile: str) -> dict[str, Any]:
-    """Values of a profile, the profile it extends underneath."""
+    """Values of a profile, on top of the profile that it extends."""
     path = Path(profile)
     if path.suffix not in {".yaml", ".yml"}:
         values = _read(PROFILES, profile)
@@ -133,14 +134,14 @@ def read_profile(profile: str) -> dict[str, Any]:
 
 
 def read_protocol(name: str) -> dict[str, Any]:
-    """Values of a protocol, the protocol it extends underneath."""
+    """Values of a protocol, on top of the protocol that it extends."""
     values = _read(PROTOCOLS, name)
     base = values.pop("extends", None)
     return merge(read_protocol(base), values) if base else values
 
 
 def leaves(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Sections as fields by their name: ``{"mv": {"epochs": 3}}`` -> ``{"mv.epochs": 3}``."""
+    """Nested sections as dotted fields: ``{"mv": {"epochs": 3}}`` -> ``{"mv.epochs": 3}``."""
     return {f"{name}.{key}": value for name, section in values.items() for key, value in section.items()}
 
 
@@ -149,9 +150,9 @@ def _names(folder: Traversable) -> list[str]:
 
 
 def _read(folder: Traversable, name: str) -> dict[str, Any]:
-    if name not in (there := _names(folder)):
+    if name not in (names := _names(folder)):
         kind = folder.name.removesuffix("s")
-        raise ConfigError(f"unknown {kind} {name!r}{nearest(name, there)}; there are: {', '.join(there)}")
+        raise ConfigError(f"unknown {kind} {name!r}{nearest(name, names)}; there are: {', '.join(names)}")
     return yaml.safe_load((folder / f"{name}.yaml").read_text()) or {}
 
 
@@ -191,7 +192,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def explain(error: ValidationError) -> str:
-    """A validation error as lines that a person can act on."""
+    """A validation error as text: one line per problem, with the remedy."""
     lines = []
     for problem in error.errors():
         place = [str(part) for part in problem["loc"]]

@@ -1,6 +1,6 @@
-"""What a run depends on, field by field: one validated object, made by `moclip.config.load.load_config`.
+"""The fields of a configuration, section by section; `moclip.config.load.load_config` makes the object.
 
-Every field says what it means and in which unit.
+Each field's description gives its meaning and unit.
 """
 
 import re
@@ -18,98 +18,96 @@ from pydantic import (
     model_validator,
 )
 
-from moclip.config import strategies
-from moclip.errors import MoclipError
+from moclip.config.datasets import DATASETS
+from moclip.config.strategies import STRATEGIES
+from moclip.errors import MoclipError, nearest
+from moclip.registry import check
 
 
 def safe_name(name: str) -> str:
-    """``name`` as a file name: everything but letters, digits, ``.``, ``_`` and ``-`` becomes ``-``."""
+    """``name`` as a file name: other characters than letters, digits, ``.``, ``_`` and ``-`` become ``-``."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
 
 
 class ConfigError(MoclipError, ValueError):
-    """A profile or an override that cannot be used; the message says what was found and what is possible."""
+    """An invalid profile or override; the message says what was found and what is possible."""
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys are refused, values do not change after loading."""
+    """Base of all sections: unknown keys are errors, and values cannot change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Groups(Section):
-    """How many groups of clips a class has in each split of a generated data set."""
+    """Groups of clips per class in each split of a generated data set."""
 
     train: PositiveInt
     test: PositiveInt
 
 
 class MinFrames(Section):
-    """The fewest frames of a clip that is used, by split."""
+    """The shortest clip that is used, in frames, per split."""
 
     train: PositiveInt = 1
     test: PositiveInt = 1
 
 
 class Data(Section):
-    """Which clips."""
+    """The clips: which data set, where it is, and how it is prepared."""
 
-    name: Literal["moving_photos", "ucf101", "hmdb51", "video_folder"]
-    root: Path | None = Field(None, description="folder of the videos; generated data have a default")
+    name: str = Field(description=f"one of {', '.join(DATASETS)}")
+    root: Path | None = Field(None, description="folder of the videos; has a default for generated data")
     annotation_path: Path | None = Field(None, description="folder of the split lists (and of classInd.txt)")
     fold: Literal[1, 2, 3] = 1
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training groups kept for validation")
-    test_fraction: float = Field(
-        0.25, gt=0, lt=1, description="share of each class's groups kept for testing, in a video_folder without test/"
-    )
-    horizontal_flip: bool | None = Field(
-        None, description="mirror clips in training; unset, what the data set says of itself"
-    )
-    allow_partial: bool = Field(False, description="go on where listed files are missing; they are reported")
+    test_fraction: float = Field(0.25, gt=0, lt=1, description="share of groups for testing, in a folder without test/")
+    horizontal_flip: bool | None = Field(None, description="mirror clips in training; if unset, the data set decides")
+    allow_partial: bool = Field(False, description="continue if listed files are missing; they are reported")
     on_error: Literal["raise", "skip"] = Field(
-        "raise",
-        description="where clips cannot be read or re-encoded or have no motion vectors: stop, or leave them out; they "
-        "are counted and reported",
+        "raise", description="clips without readable motion: stop, or leave them out, counted and reported"
     )
     min_frames: MinFrames = Field(
-        MinFrames(),  # type: ignore[call-arg]
-        description="shorter clips are left out, and every table says how many (train counts for validation too)",
+        MinFrames(), description="shorter clips are left out and counted; train also applies to validation"
     )
-    reencode: bool = Field(False, description="re-encode all clips one way (CoViAR's format) before reading motion")
+    reencode: bool = Field(False, description="re-encode all clips to one format (CoViAR's) before reading motion")
     designs: dict[Literal["mixed", "independent"], Groups] = Field(
-        default_factory=dict, description="MovingPhotos: which designs, and how many groups; the first is the main one"
+        {}, description="of MovingPhotos; the main one first"
     )
     clips_per_group: PositiveInt = 2
     seed: int = 0
-    workers: PositiveInt | None = Field(
-        None, description="processes for generating and reading videos; all cores if unset"
-    )
-    scheduler: str | None = Field(
-        None, description="address of a Dask scheduler (tcp://host:port) whose workers read videos instead"
-    )
+    workers: PositiveInt | None = Field(None, description="processes that generate and read videos; all cores if unset")
+    scheduler: str | None = Field(None, description="tcp://host:port of a Dask scheduler whose workers read videos")
 
     @model_validator(mode="after")
     def _generated_clips_are_of_one_format(self) -> "Data":
         if self.reencode and self.name == "moving_photos":
-            raise ValueError("moving_photos are generated in one format: reencode has nothing to do there")
+            raise ValueError("moving_photos are generated in one format; there is nothing to re-encode")
         return self
 
+    @field_validator("name")
+    @classmethod
+    def _name_is_known(cls, value: str) -> str:
+        if value not in DATASETS:
+            raise ValueError(f"no such data set{nearest(value, list(DATASETS))}; there are: {', '.join(DATASETS)}")
+        return value
+
     def check(self) -> None:
-        """Raise `ConfigError` where the user's folders are not named or not there; nothing is looked at inside."""
-        lists = ("root", "annotation_path")
-        wanted = {"ucf101": lists, "hmdb51": lists, "video_folder": ("root",)}.get(self.name, ())
-        example = {
-            "ucf101": "--profile ucf101 -p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist",
-            "hmdb51": "--profile hmdb51 -p data.root=/path/hmdb51 -p data.annotation_path=/path/splits",
-            "video_folder": "--profile folder -p data.root=/path/of/videos (with <class>/*.mp4 in it)",
-        }
-        for name in wanted:
-            place = getattr(self, name)
-            if place is None:
-                fetch = f" (`moclip data download {self.name}` fetches both)" if wanted is lists else ""
-                raise ConfigError(f"{self.name} needs data.{name}: {example[self.name]}{fetch}")
-            if not place.expanduser().is_dir():
-                raise ConfigError(f"data.{name}: no such folder: {place}; expected {example[self.name]}")
+        """Check that the user's folders are named and exist, without looking inside.
+
+        Raises
+        ------
+        ConfigError
+            The message has an example.
+        """
+        known = DATASETS[self.name]
+        for name in known.needs:
+            folder = getattr(self, name)
+            if folder is None:
+                fetch = f" (`moclip data download {self.name}` fetches both)" if known.has_folds else ""
+                raise ConfigError(f"{self.name} needs data.{name}: {known.example}{fetch}")
+            if not folder.expanduser().is_dir():
+                raise ConfigError(f"data.{name}: no such folder: {folder}; expected {known.example}")
 
 
 class Encoder(Section):
@@ -118,22 +116,15 @@ class Encoder(Section):
     name: str = Field(
         description="clip:ViT-B/32, clip:/path/to/weights.pt, open_clip:<model>/<tag or file>, offline or offline:conse"
     )
-    cache: Path | None = Field(None, description="folder of downloaded weights; each library's own if unset")
-    frame: str = Field(
-        "middle",
-        description="middle, first, random, or uniform:K: the centres of K equal parts, whose features are averaged",
-    )
+    cache: Path | None = Field(None, description="folder of downloaded weights; each library's default if unset")
+    frame: str = Field("middle", description="middle, first, random, or uniform:K (centres of K equal parts, averaged)")
     seed: int = Field(0, description="of random frames")
-    resize: Literal["own", "bilinear"] = Field(
-        "own", description="the encoder's own resampling (CLIP: bicubic), or the published code's"
-    )
-    prompts: Literal["clip48", "reference12", "scene", "name"] = Field(
-        "clip48", description="see moclip/models/encoders/prompts.py"
-    )
+    resize: Literal["own", "bilinear"] = Field("own", description="the encoder's resampling, or the published code's")
+    prompts: Literal["clip48", "reference12", "scene", "name"] = "clip48"  # see moclip/encoders/prompts.py
     normalise_prompts: bool = Field(
-        True, description="false: prompts' embeddings are averaged at their own lengths, as in the published code"
+        True, description="false: embeddings are averaged as they are, as published code does"
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the image tower's multiplications")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the image tower's matrix products")
     batch_size: PositiveInt = Field(64, description="frames")
 
     @field_validator("frame")
@@ -145,7 +136,7 @@ class Encoder(Section):
 
 
 class Motion(Section):
-    """How a motion field becomes a tensor."""
+    """Which motion field the network sees, and in which units."""
 
     field: Literal["raw", "accumulated"] = "raw"
     units: Literal["pixels", "equivalent"] = Field(
@@ -155,12 +146,10 @@ class Motion(Section):
 
 
 class LrMultipliers(Section):
-    """Factors on the learning rate by part of the motion network."""
+    """Factors on the learning rate, per part of the motion network."""
 
     classifier: PositiveFloat = 1.0
-    stem: PositiveFloat = Field(
-        1.0, description="data_bn and the first convolution, which see motion for the first time"
-    )
+    stem: PositiveFloat = Field(1.0, description="data_bn and the first convolution: not pretrained on motion")
     rest: PositiveFloat = 1.0
 
 
@@ -207,7 +196,7 @@ class MV(Section):
     schedule: Literal["step", "one_cycle"] = Field("step", description="step: x0.1 at each milestone")
     milestones: tuple[int, ...] = (80, 160)
     lr: PositiveFloat
-    lr_multipliers: LrMultipliers = LrMultipliers()  # type: ignore[call-arg]
+    lr_multipliers: LrMultipliers = LrMultipliers()
     eps: PositiveFloat = Field(1e-8, description="Adam's epsilon")
     weight_decay: float = Field(1e-4, ge=0)
     decay_all: bool = Field(True, description="false: biases and BatchNorm take no weight decay")
@@ -222,7 +211,8 @@ class MV(Section):
     @field_validator("sampling", "crop_mode", "flip", "test_flip")
     @classmethod
     def _strategies_are_known(cls, value: str, info: ValidationInfo) -> str:
-        return strategies.check(str(info.field_name), value)
+        field = str(info.field_name)
+        return check(field, STRATEGIES[field], value)
 
     @model_validator(mode="after")
     def _milestones_are_reached(self) -> "MV":
@@ -259,7 +249,7 @@ class Fusion(Section):
     @field_validator("batch_norm")
     @classmethod
     def _strategy_is_known(cls, value: str) -> str:
-        return strategies.check("batch_norm", value)
+        return check("batch_norm", STRATEGIES["batch_norm"], value)
 
     @model_validator(mode="after")
     def _cached_features_need_a_frozen_network(self) -> "Fusion":
@@ -274,8 +264,8 @@ class Fusion(Section):
 class Baselines(Section):
     """Other systems of Table I, trained small and from scratch on the main data set (notebook 08)."""
 
-    which: tuple[str, ...] = Field((), description="networks to train, in this order; all if empty")
-    size: int = Field(64, ge=48, description="side of their inputs")
+    which: tuple[str, ...] = Field((), description="networks of the study, in the order of training; all if empty")
+    size: int = Field(64, ge=48, description="side of their inputs, in pixels")
     width: PositiveFloat = Field(0.125, description="factor on the widths in their papers")
     views: PositiveInt = Field(3, description="views per clip, in training and in testing")
     epochs: PositiveInt = 15
@@ -285,13 +275,13 @@ class Baselines(Section):
 
 
 class Training(Section):
-    """How networks are trained on the machine at hand; no part of the protocol but for ``accumulate``."""
+    """How this machine trains networks; only ``accumulate`` is part of the protocol."""
 
-    devices: PositiveInt = Field(1, description="processes that train together (DDP), each with a device of its own")
+    devices: PositiveInt = Field(1, description="processes that train together (DDP), one per device")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    accumulate: PositiveInt = Field(1, description="batches whose gradients are added up before a step")
+    accumulate: PositiveInt = Field(1, description="batches per step, whose gradients are summed")
     channels_last: bool = False
-    workers: int = Field(0, ge=0, description="processes that load batches; 0: the training process itself")
+    workers: int = Field(0, ge=0, description="processes that load batches; 0: the training process loads them")
 
 
 class Study(Section):
@@ -313,61 +303,54 @@ class Study(Section):
 class Timing(Section):
     """How networks are timed."""
 
-    repeats: PositiveInt = Field(15, description="calls of which the median is taken")
-    largest_batch: PositiveInt = Field(32, description="videos; the best batch is sought up to here")
+    repeats: PositiveInt = Field(15, description="timed calls; the median is reported")
+    largest_batch: PositiveInt = Field(32, description="largest batch that is tried, in videos")
 
 
 class Report(Section):
-    """Statistics of the tables."""
+    """Statistics in tables."""
 
     resamples: PositiveInt = Field(9999, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0, lt=1)
 
 
 class Figures(Section):
-    """What figures show; no part of any number."""
+    """What figures show; no number depends on it."""
 
-    confusion_order: Literal["class", "clustered"] = Field(
-        "class", description="order of confusion matrices: the data set's, or classes that are confused side by side"
-    )
-    examples: Literal["median", "random"] = Field(
-        "median",
-        description="which clip stands for a kind: the one nearest the median margin, or one drawn by the seed",
-    )
+    confusion_order: Literal["class", "clustered"] = Field("class", description="as the data set, or by confusion")
+    examples: Literal["median", "random"] = Field("median", description="the clip nearest to the median margin, or any")
     seed: int = Field(0, description="of random examples")
-    video: Path | None = Field(None, description="your own video, drawn by notebook 00")
+    video: Path | None = Field(None, description="a video of your own that notebook 00 draws")
 
 
 class Config(Section):
-    """Everything that a run depends on."""
+    """Everything that a run depends on, see `moclip.load_config`."""
 
     profile: str
-    run: str = Field(description="name of the folder under runs/ and figures/; the profile's unless set")
+    run: str = Field(description="name of the folders under runs/ and figures/; the profile's name if unset")
     device: str = Field("auto", description="auto, cpu, cuda")
-    protocol: str = Field(
-        description="its name, as every table has it: with the profile that shortens it and what overrides changed"
-    )
+    protocol: str = Field(description="its name in tables, with the shortening profile and the overridden fields")
     data: Data
     encoder: Encoder
-    motion: Motion = Motion()  # type: ignore[call-arg]
+    motion: Motion = Motion()
     mv: MV
-    fusion: Fusion = Fusion()  # type: ignore[call-arg]
-    baselines: Baselines = Baselines()  # type: ignore[call-arg]
-    training: Training = Training()  # type: ignore[call-arg]
-    study: Study = Study()  # type: ignore[call-arg]
-    timing: Timing = Timing()  # type: ignore[call-arg]
-    report: Report = Report()  # type: ignore[call-arg]
-    figures: Figures = Figures()  # type: ignore[call-arg]
+    fusion: Fusion = Fusion()
+    baselines: Baselines = Baselines()
+    training: Training = Training()
+    study: Study = Study()
+    timing: Timing = Timing()
+    report: Report = Report()
+    figures: Figures = Figures()
 
     @field_validator("run")
     @classmethod
-    def _run_is_a_folder_s_name(cls, value: str) -> str:
+    def _run_names_a_folder(cls, value: str) -> str:
         if value != safe_name(value) or value.startswith("."):
-            raise ValueError("a folder's name of letters, digits, '.', '_' and '-' is wanted")
+            raise ValueError("expected a folder name of letters, digits, '.', '_' and '-'")
         return value
 
     @model_validator(mode="after")
-    def _clips_that_choose_are_there(self) -> "Config":
+    def _validation_clips_exist(self) -> "Config":
         if self.mv.select == "val" and not self.data.val_fraction:
             raise ValueError("mv.select=val needs validation clips: set data.val_fraction, for instance to 0.2")
         return self

@@ -7,8 +7,7 @@ unknown.
 from functools import cache
 from typing import Any
 
-from moclip.errors import nearest
-from moclip.registry import available, lookup
+from moclip.registry import lookup
 
 STRATEGIES = {
     # (motion, segments, rng or None) -> frames, int64 (S,)
@@ -37,20 +36,6 @@ STRATEGIES = {
         "drifting": "moclip.studies.protocols.drifting:DriftingFeatures",
     },
 }
-
-
-def check(field: str, name: str) -> str:
-    """``name``, if ``field`` has such a strategy; nothing is imported.
-
-    Raises
-    ------
-    ValueError
-        Unknown name, or its study is not installed; the message gives the nearest name.
-    """
-    names = available(STRATEGIES[field])
-    if name not in names:
-        raise ValueError(f"unknown {field} {name!r}{nearest(name, names)}; there are: {', '.join(names)}")
-    return name
 
 
 @cache

@@ -2,17 +2,11 @@
 
 from typing import Any
 
+from moclip.config.datasets import DATASETS
 from moclip.datasets.base import Clip, VideoDataset, hash_clips
 from moclip.registry import lookup
 
 __all__ = ["DATASETS", "Clip", "VideoDataset", "hash_clips", "load_dataset"]
-
-DATASETS = {
-    "moving_photos": "moclip.datasets.moving_photos:MovingPhotos",
-    "ucf101": "moclip.datasets.ucf101:UCF101",
-    "hmdb51": "moclip.datasets.hmdb51:HMDB51",
-    "video_folder": "moclip.datasets.video_folder:VideoFolder",
-}
 
 
 def load_dataset(name: str, *, hashes: bool = True, **kwargs: Any) -> VideoDataset:
@@ -20,7 +14,7 @@ def load_dataset(name: str, *, hashes: bool = True, **kwargs: Any) -> VideoDatas
 
     Parameters
     ----------
-    name : ``moving_photos``, ``ucf101``, ``hmdb51`` or ``video_folder``; see the functions in `DATASETS`.
+    name : ``moving_photos``, ``ucf101``, ``hmdb51`` or ``video_folder``; see the functions in `moclip.config.datasets`.
     hashes : read every clip once for its SHA-256 (`Clip.sha256`), by which motion and features are stored; False
         lists the clips only (UCF101 has 7 GB).
     **kwargs : arguments of that function.
@@ -32,5 +26,6 @@ def load_dataset(name: str, *, hashes: bool = True, **kwargs: Any) -> VideoDatas
     ClipsError
         Clips that cannot be read, if they are hashed.
     """
-    dataset: VideoDataset = lookup("data set", DATASETS, name)(**kwargs)
+    functions = {name: dataset.function for name, dataset in DATASETS.items()}
+    dataset: VideoDataset = lookup("data set", functions, name)(**kwargs)
     return hash_clips(dataset, kwargs.get("workers")) if hashes else dataset

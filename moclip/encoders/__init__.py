@@ -12,17 +12,16 @@ KNOWN = ["clip:ViT-B/32", "clip:/path/to/weights.pt", "open_clip:<model>/<pretra
 
 
 def load_encoder(name: str, cache: Path | str | None = None, resize: str = "own") -> tuple[Encoder, Preprocess]:
-    """An encoder and the preprocessing that belongs to it.
+    """An encoder and its preprocessing.
 
     Parameters
     ----------
     name : ``clip:<model>`` (``clip:ViT-B/32``) or ``clip:/path/to/weights.pt`` for OpenAI's CLIP;
-        ``open_clip:<model>/<pretrained>`` for what open_clip knows, ``<pretrained>`` being one of its tags or a file
+        ``open_clip:<model>/<pretrained>`` for open_clip, where ``<pretrained>`` is one of its tags or a file
         (``open_clip:ViT-B-32/laion2b_s34b_b79k``, ``open_clip:ViT-B-32//path/to/weights.pt``); ``offline`` for the
         encoder whose weights come with pip packages, ``offline:conse`` for its variant.
-    cache : folder where downloaded weights lie or are put; each library's own if None (``~/.cache/clip``, the Hugging
-        Face cache).
-    resize : ``own``, or ``bilinear`` in place of the encoder's own resampling, as MoCLIP-Lite's published code does.
+    cache : folder of downloaded weights; each library's default if None (``~/.cache/clip``, the Hugging Face cache).
+    resize : ``own``, or ``bilinear`` instead of the encoder's resampling, as in MoCLIP-Lite's published code.
 
     Returns
     -------
@@ -32,7 +31,7 @@ def load_encoder(name: str, cache: Path | str | None = None, resize: str = "own"
     Raises
     ------
     moclip.models.backbones.WeightsError
-        The weights cannot be had; the message names the remedies.
+        The weights cannot be loaded; the message names the remedies.
     EncoderError
         Unknown name.
     """
@@ -59,6 +58,6 @@ def load_encoder(name: str, cache: Path | str | None = None, resize: str = "own"
 
 
 def _resize_bilinear(transform: Any) -> None:
-    """All encoders here bring a torchvision ``Compose`` with a ``Resize`` in it."""
+    """All encoders here have a torchvision ``Compose`` with one ``Resize`` in it."""
     (step,) = (step for step in transform.transforms if isinstance(step, Resize))
     step.interpolation = InterpolationMode.BILINEAR

@@ -1,6 +1,7 @@
-"""What an image-text encoder is, and how class names become class embeddings."""
+"""The base class of image-text encoders, and the embeddings of classes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,14 +10,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from moclip.errors import MoclipError
+from moclip.io import keys
+from moclip.io.artefacts import load_tensors, save_tensors
+from moclip.io.paths import cache_dir
 
 Preprocess = Callable[[np.ndarray], Tensor]  # uint8 RGB (H, W, 3) -> float (3, S, S)
 
-TEXTS_AT_ONCE = 256  # bounds memory: 101 classes x 48 prompts are 4,848 texts
+TEXTS_AT_ONCE = 256  # limits memory: 101 classes with 48 prompts are 4,848 texts
 
 
 class EncoderError(MoclipError, ValueError):
-    """An encoder that does not exist, or a text that one cannot take."""
+    """An unknown encoder, or a text that is too long for one."""
 
 
 class Encoder(nn.Module):
@@ -24,12 +28,12 @@ class Encoder(nn.Module):
 
     Attributes
     ----------
-    name : how the user asked for it; printed in every table.
-    image_architecture, text_architecture : what the towers are.
-    image_tower : the part that sees images; its parameters are what recognition costs once class embeddings are kept.
+    name : as the user gave it; printed in every table.
+    image_architecture, text_architecture : names of the towers' architectures.
+    image_tower : images (B, 3, S, S) -> features (B, D). Recognition needs only this part once class embeddings exist.
     feature_dim : size D of the features.
-    logit_scale, logit_bias : factor on cosine similarities and what is added to them, as the encoder was trained.
-    transform : its own preprocessing, from a PIL image to (3, S, S).
+    logit_scale, logit_bias : factor on cosine similarities and offset, as in the encoder's training.
+    transform : the encoder's preprocessing, from a PIL image to (3, S, S).
     """
 
     name: str
@@ -42,8 +46,8 @@ class Encoder(nn.Module):
     transform: Callable[[Image.Image], Tensor]
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) as the encoder's own preprocessing makes them -> (B, D), not normalised."""
-        raise NotImplementedError
+        """Preprocessed images (B, 3, S, S) -> (B, D), not normalised."""
+        return self.image_tower(images)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """P texts -> (P, D), not normalised.
@@ -51,13 +55,13 @@ class Encoder(nn.Module):
         Raises
         ------
         EncoderError
-            A text is longer than the tower's context; nothing is cut off in silence.
+            A text is longer than the tower's context; no text is silently truncated.
         """
         parts = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
         return torch.cat([self._encode_texts(list(part)) for part in parts])
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
-        """A few texts at once."""
+        """At most `TEXTS_AT_ONCE` texts."""
         raise NotImplementedError
 
     def preprocess(self, frame: np.ndarray) -> Tensor:
@@ -71,26 +75,34 @@ class Encoder(nn.Module):
 
 @torch.no_grad()
 def class_embeddings(encoder: Encoder, prompts: Sequence[Sequence[str]], normalise: bool = True) -> Tensor:
-    """One embedding a class by prompt ensembling, as CLIP does it.
+    """One embedding per class by prompt ensembling, as in CLIP.
 
     Each prompt's embedding is normalised, the mean over prompts is taken, and normalised again.
 
     Parameters
     ----------
-    prompts : of each of C classes one or more, see `moclip.encoders.prompts.class_prompts`.
-    normalise : False leaves out the first normalisation, as MoCLIP-Lite's published code does: longer vectors count
-        for more.
+    prompts : one or more for each of C classes, see `moclip.encoders.prompts.class_prompts`.
+    normalise : False omits the first normalisation, as MoCLIP-Lite's published code does, so longer vectors weigh more.
 
     Returns
     -------
     Tensor
         (C, D), rows of length 1.
     """
-    embeddings = encoder.encode_text([prompt for own in prompts for prompt in own])  # (P, D)
+    embeddings = encoder.encode_text([prompt for texts in prompts for prompt in texts])  # (P, D)
     if normalise:
         embeddings = F.normalize(embeddings, dim=-1)
-    means = [own.mean(dim=0) for own in embeddings.split([len(own) for own in prompts])]
+    means = [part.mean(dim=0) for part in embeddings.split([len(texts) for texts in prompts])]
     return F.normalize(torch.stack(means), dim=-1)
+
+
+def cached_embeddings(settings: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
+    """Embeddings of texts, computed once for all runs: on the CPU. ``settings`` say what they depend on."""
+    key = keys.key("texts", settings)
+    path = cache_dir() / "texts" / f"{keys.digest(key)}.safetensors"
+    if not path.is_file():
+        save_tensors(path, {"embeddings": compute().cpu().numpy()}, key)
+    return torch.from_numpy(load_tensors(path)[0]["embeddings"])
 
 
 def zero_shot_logits(features: Tensor, classes: Tensor, logit_scale: float, logit_bias: float = 0.0) -> Tensor:

@@ -12,7 +12,7 @@ from moclip.encoders.base import Encoder, EncoderError
 from moclip.io.files import sha256_file
 from moclip.models.backbones import WeightsError
 
-CACHE = Path("~/.cache/clip")  # the `clip` module's own
+CACHE = Path("~/.cache/clip")  # the default of the `clip` module
 
 
 class CLIPEncoder(Encoder):
@@ -34,16 +34,17 @@ class CLIPEncoder(Encoder):
         except WeightsError:
             raise
         except Exception as error:  # pickle, zip, a wrong state dict, the network: all kinds
-            found = f"CLIP's weights for {weights!r} could not be loaded ({type(error).__name__}: {error})"
-            raise WeightsError(f"{found}. {_remedies(cache)}") from error
+            raise WeightsError(
+                f"CLIP's weights for {weights!r} could not be loaded ({type(error).__name__}: {error}). Remedies: "
+                f"connect to the network once; put the official file into {cache or CACHE} (under its own name; "
+                "encoder.cache names another folder); or name a local file: encoder.name=clip:/path/to/ViT-B-32.pt. "
+                "Without CLIP: encoder.name=offline"
+            ) from error
         self.model.float()
         self.feature_dim = int(self.model.text_projection.shape[1])
         self.logit_scale = self.model.logit_scale.exp().item()
         self.image_tower = self.model.visual
         self.freeze()
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        return self.model.encode_image(images)
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
         try:
@@ -54,9 +55,9 @@ class CLIPEncoder(Encoder):
 
 
 def untrained_image_tower(width: float = 1.0, size: int = 224) -> nn.Module:
-    """The image tower of ViT-B/32 with random weights, 512-d output: to be counted and timed, never to recognise.
+    """The image tower of ViT-B/32 with random weights and 512-d output, for counting and timing only.
 
-    ``width`` is a factor on its widths, that of the output included; ``size`` the side of its images in pixels.
+    ``width`` is a factor on its widths, including the output's; ``size`` is the side of its images in pixels.
     """
     vision_transformer = import_clip().model.VisionTransformer
     dim = round(768 * width)
@@ -66,7 +67,7 @@ def untrained_image_tower(width: float = 1.0, size: int = 224) -> nn.Module:
 
 
 def _file(clip: ModuleType, weights: str, cache: Path | str | None) -> Path:
-    """The file of the weights: the user's own, or the official one, downloaded if need be, its SHA-256 checked."""
+    """The file of the weights: the user's, or the official one, downloaded if absent and checked by SHA-256."""
     path = Path(weights).expanduser()
     if path.is_file():
         return path
@@ -74,7 +75,7 @@ def _file(clip: ModuleType, weights: str, cache: Path | str | None) -> Path:
     if weights not in official:
         raise WeightsError(
             f"{weights!r} is neither a file nor one of CLIP's models: {', '.join(official)}; "
-            "name one of these or a file, or go without CLIP: encoder.name=offline"
+            "name one of these or a file; or use no CLIP: encoder.name=offline"
         )
     url = official[weights]
     expected, file_name = url.split("/")[-2:]
@@ -82,27 +83,19 @@ def _file(clip: ModuleType, weights: str, cache: Path | str | None) -> Path:
     path = folder / file_name
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        # Under its own name only when whole: the `clip` module itself would leave half a file behind.
+        # Renamed only when complete: the `clip` module itself would leave half a file after a kill.
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             os.replace(clip.clip._download(url, temporary), path)
     if (found := sha256_file(path)) != expected:
         raise WeightsError(
-            f"{path}: SHA-256 is {found}, the official one is {expected}; delete the file, or, if it is meant to be "
-            f"another one, name it: encoder.name=clip:{path}"
+            f"{path}: SHA-256 is {found}, the official one is {expected}; delete the file, or, to use it as it is, "
+            f"name it: encoder.name=clip:{path}"
         )
     return path
 
 
-def _remedies(cache: Path | str | None) -> str:
-    return (
-        f"Three remedies: connect to the network once; put the official file into {cache or CACHE} (under its own "
-        "name; encoder.cache names another folder); or name a local file: encoder.name=clip:/path/to/ViT-B-32.pt. "
-        "Without CLIP: encoder.name=offline"
-    )
-
-
 def import_clip() -> ModuleType:
-    """The module ``clip``, without the warning that it gives on every import."""
+    """The module ``clip``, without the warning that it prints on import."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # clip-anytorch

@@ -1,13 +1,12 @@
 """Image-text encoders without CLIP and without a network: Lite0 + MiniLM, joined by ImageNet's 1,000 class names.
 
-``offline``, classifier synthesis (Lei Ba et al. 2015, Elhoseiny et al. 2013): the image feature is the 1280-d
-penultimate feature of ImageNet EfficientNet-Lite0; the text feature is the sentence embedding of MiniLM, sent by ridge
-regression to where Lite0's classifier would put the weight vector of such a class. The regression learns from the pairs
-(class name, weight vector). ``offline:conse`` is ConSE (Norouzi et al. 2014): the image goes to the space of texts.
-Neither is CLIP, and neither is ever printed as one.
+``offline`` is classifier synthesis (Lei Ba et al. 2015, Elhoseiny et al. 2013): the image feature is the 1280-d
+penultimate feature of ImageNet EfficientNet-Lite0. The text feature is MiniLM's sentence embedding, mapped by ridge
+regression to the weight vector that Lite0's classifier would have for such a class. The regression is fitted on the
+pairs (class name, weight vector). ``offline:conse`` is ConSE (Norouzi et al. 2014), which maps images to the space of
+texts. Neither is CLIP, and no table calls them so.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,26 +14,24 @@ import timm
 import torch
 import torch.nn.functional as F
 from PIL.Image import Image
-from safetensors.torch import load_file, save_file
 from timm.data import ImageNetInfo, create_transform
 from torch import Tensor, nn
 
-from moclip.encoders.base import Encoder, EncoderError
-from moclip.io.files import atomic_path, sha256_file
-from moclip.io.paths import cache_dir
+from moclip.encoders.base import Encoder, EncoderError, cached_embeddings
+from moclip.io.files import sha256_file
 from moclip.models.backbones import WeightsError, create_backbone
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-# Of 0.1, 0.3, 1, 3, 10, 30 and 100 the one under which ImageNet classes that the regression has not seen are told apart
-# best (ten folds of 100 classes, three draws of folds): no video has a part in it.
+# The best of 0.1, 0.3, 1, 3, 10, 30 and 100 at telling apart ImageNet classes that the regression was not fitted on
+# (ten folds of 100 classes, three draws of folds). No video was used.
 RIDGE = 10.0
 TOP_CLASSES = 10  # as in ConSE's paper
-# A convention, CLIP's own value: cosines carry no scale, and no held-out data were used to fit one.
+# A convention, CLIP's value: cosines have no scale, and none was fitted.
 LOGIT_SCALE = 100.0
 
 
 class OfflineEncoder(Encoder):
-    """Classifier synthesis: images and texts to Lite0's penultimate features. D = 1280."""
+    """Classifier synthesis: images and texts become Lite0's penultimate features. D = 1280."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,9 +47,6 @@ class OfflineEncoder(Encoder):
         self.register_buffer("offset", offset)  # (384,)
         self.transform = _transform(self.image_tower)
         self.freeze()
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        return self.image_tower(images)
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
         return (self.text_tower(texts) - self.offset) @ self.mapping
@@ -70,9 +64,6 @@ class ConSEEncoder(Encoder):
         self.feature_dim, self.logit_scale = 384, LOGIT_SCALE
         self.transform = _transform(classifier)
         self.freeze()
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        return self.image_tower(images)
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
         return self.text_tower(texts)
@@ -104,7 +95,7 @@ class SentenceEncoder(nn.Module):
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # half a second's loading needs none
+        disable_progress_bar()  # loading takes half a second
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.model = AutoModel.from_pretrained(folder, local_files_only=True)
 
@@ -135,29 +126,25 @@ def imagenet_names() -> list[str]:
 
 
 def _transform(lite0: nn.Module) -> Callable[[Image], Tensor]:
-    """Bicubic, centre crop of 0.875, mean = std = 0.5: the weights' own."""
+    """The weights' preprocessing: bicubic, centre crop of 0.875, mean = std = 0.5."""
     return create_transform(**timm.data.resolve_model_data_config(lite0), is_training=False)  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
 def _imagenet_embeddings(text_tower: SentenceEncoder) -> Tensor:
-    """Sentence embeddings of ImageNet's class names: (1000, 384), kept in a file, since they take seconds on a CPU."""
+    """Sentence embeddings of ImageNet's class names: (1000, 384), kept in a file, as they take seconds on a CPU."""
     names = imagenet_names()
-    key = hashlib.sha256("\n".join([MINILM_SHA256, *names]).encode()).hexdigest()[:12]
-    cache = cache_dir() / f"imagenet-names-{key}.safetensors"
-    if cache.is_file():
-        return load_file(cache)["embeddings"]
-    text_tower.eval()
-    embeddings = torch.cat([text_tower(names[start : start + 100]) for start in range(0, 1000, 100)])
-    with atomic_path(cache) as temporary:
-        save_file({"embeddings": embeddings}, temporary)
-    return embeddings
+
+    def compute() -> Tensor:
+        return torch.cat([text_tower.eval()(names[start : start + 100]) for start in range(0, 1000, 100)])
+
+    return cached_embeddings({"model": MINILM_SHA256, "texts": names}, compute)
 
 
 def _text_to_classifier(embeddings: Tensor, classifier: Tensor) -> tuple[Tensor, Tensor]:
     """Ridge regression from centred sentence embeddings to centred classifier rows: (384, 1280), (384,).
 
-    Both sides are centred: adding one vector to all classifier rows changes no softmax, so it carries nothing.
+    Both sides are centred: a vector added to all classifier rows changes no softmax, so it carries no information.
     """
     offset = embeddings.mean(dim=0)
     inputs = (embeddings - offset).double()

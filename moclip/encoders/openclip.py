@@ -11,7 +11,7 @@ from moclip.models.backbones import WeightsError
 
 
 class OpenCLIPEncoder(Encoder):
-    """Two towers of open_clip in FP32, with their own preprocessing, tokenizer, logit scale and bias.
+    """Two towers of open_clip in FP32, with their preprocessing, tokenizer, logit scale and bias.
 
     Parameters
     ----------
@@ -25,15 +25,15 @@ class OpenCLIPEncoder(Encoder):
         self.name = f"open_clip:{model}/{pretrained}"
         _check(model, pretrained)
         tag = open_clip.get_pretrained_cfg(model, pretrained) or {}
-        own = {"cache_dir": str(cache)} if cache else {}
+        options = {"cache_dir": str(cache)} if cache else {}
         try:
             self.model, _, self.transform = open_clip.create_model_and_transforms(
                 model,
                 pretrained if tag else str(Path(pretrained).expanduser()),
                 force_quick_gelu=tag.get("quick_gelu", False),  # open_clip itself only warns
-                **own,
+                **options,
             )
-            self.tokenizer = open_clip.get_tokenizer(model, **own)
+            self.tokenizer = open_clip.get_tokenizer(model, **options)
         except Exception as error:  # pickle, zip, a wrong state dict, the network: all kinds
             raise WeightsError(
                 f"{self.name} could not be loaded ({type(error).__name__}: {error}). Remedies: connect to the network "
@@ -54,7 +54,7 @@ class OpenCLIPEncoder(Encoder):
     def _encode_texts(self, texts: list[str]) -> Tensor:
         tokens = self.tokenizer(texts)  # (P, L)
         length = tokens.shape[1]
-        # open_clip cuts long texts off in silence: what has room for one token more would then read otherwise.
+        # open_clip truncates long texts silently: with room for one more token, a truncated text has other tokens.
         longer = self.tokenizer(texts, context_length=length + 1)[:, :length]
         if cut := [text for text, same in zip(texts, (tokens == longer).all(dim=1), strict=True) if not same]:
             raise EncoderError(
@@ -64,7 +64,7 @@ class OpenCLIPEncoder(Encoder):
 
 
 def _check(model: str, pretrained: str) -> None:
-    """Both names, before open_clip would fall back on random weights or speak of something else."""
+    """Check both names: open_clip would fall back to random weights, or report another problem."""
     models = open_clip.list_models()
     if model not in models:
         raise EncoderError(f"open_clip has no model {model!r}{nearest(model, models)}; it has: {', '.join(models)}")
@@ -72,5 +72,5 @@ def _check(model: str, pretrained: str) -> None:
     if not open_clip.get_pretrained_cfg(model, pretrained) and not Path(pretrained).expanduser().is_file():
         raise WeightsError(
             f"open_clip:{model}/{pretrained}: {pretrained!r} is neither a file nor a tag of {model}"
-            f"{nearest(pretrained, tags)}; tags: {', '.join(tags) or 'none'}. Or go without: encoder.name=offline"
+            f"{nearest(pretrained, tags)}; tags: {', '.join(tags) or 'none'}. Without: encoder.name=offline"
         )

@@ -1,4 +1,4 @@
-"""Prompts, as data: named sets of templates; ``{}`` takes the class as a person would say it."""
+"""Named sets of prompt templates; ``{}`` is replaced by the class as a person would say it."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -21,7 +21,7 @@ REFERENCE12 = (
     "a clip of someone {}", "an example of a person {}",
 )  # fmt: skip
 
-# Ours, for classes that are things in motion, not people's actions (MovingPhotos).
+# Ours, for classes that are moving things, not actions of people (MovingPhotos).
 SCENE = ("a photo of a {}.", "a video of a {}.", "an example of a {}.", "a picture of a {}.")
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -34,7 +34,7 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 
 @cache
 def phrases() -> dict[str, list[str]]:
-    """Verb phrases of UCF101's classes for ``reference12``: ours, in the manner of the published ones."""
+    """Verb phrases for UCF101's classes, for ``reference12``: ours, in the style of the published ones."""
     text = (resources.files("moclip.encoders") / "phrases.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)  # type: ignore[no-any-return]
 
@@ -44,7 +44,7 @@ def class_prompts(which: str, classes: Sequence[str], class_texts: Mapping[str, 
 
     Parameters
     ----------
-    which : a set of `TEMPLATES`. ``reference12`` takes `phrases` in place of the class text, where there are any.
+    which : a set of `TEMPLATES`. ``reference12`` uses `phrases` instead of the class text, if the class has any.
     classes : class names, for instance ``dataset.classes``.
     class_texts : class name -> how a person would say it, ``dataset.class_texts``.
     """

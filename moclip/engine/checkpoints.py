@@ -1,10 +1,11 @@
-"""Checkpoints and predictions: what a trained system says about the test clips, written down."""
+"""Checkpoints: trained weights together with what is needed to use them correctly."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import ModelCard, ModelCardData
 from torch import nn
 
 from moclip import __version__
@@ -12,13 +13,16 @@ from moclip.config.sections import Config, Motion
 from moclip.datasets.base import VideoDataset
 from moclip.errors import MoclipError
 from moclip.io import keys
-from moclip.io.artefacts import load_tensors, save_tensors
+from moclip.io.artefacts import load_tensors, read_predictions, save_json, save_tensors
 from moclip.models import create_model
 from moclip.models.backbones import state_hash
 
+SYSTEMS = {"mv_tsn": "mv_only", "fusion": "fusion"}  # model -> name of its predictions
+CARD = Path(__file__).with_name("model_card.md")
+
 
 class CheckpointError(MoclipError):
-    """A checkpoint that does not belong to the data or settings at hand."""
+    """A checkpoint that does not belong to the data, the settings or the other checkpoint at hand."""
 
 
 def save_checkpoint(
@@ -31,12 +35,13 @@ def save_checkpoint(
     seed: int,
     **facts: Any,
 ) -> None:
-    """Write weights (safetensors) and what is needed to use them rightly (header, and JSON beside it).
+    """Write the weights (safetensors) with a header that says how to use them; a JSON copy beside it is for people.
 
     Parameters
     ----------
     name, arguments : as `moclip.create_model` takes them.
-    **facts : more for the header.
+    **facts : more for the header. A head names the motion network whose features it was trained on: ``network``, the
+        name of its checkpoint file in the same folder, and ``network_weights``, the `state_hash` of its weights.
     """
     header = {
         "model": name,
@@ -76,14 +81,16 @@ def load_checkpoint(
     ----------
     classes : class names that the caller expects, in order.
     motion : which field the caller will show it, and in which units.
-    fold : official split that the caller tests on: clips of another fold's test list may have been trained on.
-    channels : channels of the pictures or fields that the caller will show it.
+    fold : official split that the caller tests on; test clips of another fold may have been training clips.
+    channels : channels of the caller's images or fields.
 
     Raises
     ------
+    FileNotFoundError
+        The message says what makes the file.
     CheckpointError
-        The checkpoint was trained for other classes, another field, other units or another fold, takes other input, or
-        its tensors are not those of its model.
+        The checkpoint was trained for other classes, another field, other units, another fold or other input, or its
+        tensors do not fit its model.
     """
     tensors, header = load_tensors(path)
     if classes is not None and list(classes) != header["classes"]:
@@ -91,15 +98,12 @@ def load_checkpoint(
             f"{path}: trained for {len(header['classes'])} classes ({', '.join(header['classes'][:3])} ...), "
             f"asked for {len(classes)} ({', '.join(classes[:3])} ...); train again or choose the data set it belongs to"
         )
-    asked = {
-        "motion": motion.model_dump() if motion else None,
-        "fold": fold,
-        "channels": channels,
-    }
-    for name, value in asked.items():
-        if value is not None and value != (found := header.get(name)):
+    expected = {"motion": motion.model_dump() if motion else None, "fold": fold, "channels": channels}
+    for name, value in expected.items():
+        if value is not None and value != header.get(name):
             raise CheckpointError(
-                f"{path}: trained with {name}={found}, asked for {value}; use the checkpoint's settings or train again"
+                f"{path}: trained with {name}={header.get(name)}, asked for {value}; use the checkpoint's settings or "
+                "train again"
             )
     arguments = header["arguments"]
     if header["model"] == "mv_tsn":
@@ -113,5 +117,36 @@ def load_checkpoint(
 
 
 def input_channels(model: nn.Module) -> int | None:
-    """Channels that the first convolution takes; None for a model without one."""
+    """Input channels of the first convolution; None for a model without one."""
     return next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+
+
+def save_pretrained(run: Path, name: str, folder: Path) -> None:
+    """Write a run's checkpoint as a folder for `from_pretrained`, here or on the Hugging Face hub.
+
+    The folder holds ``model.safetensors``, ``config.json``, ``moclip.json`` (the checkpoint's header) and a model card,
+    which has an accuracy only if the run's predictions were made with these weights.
+
+    Parameters
+    ----------
+    run : ``runs/<run>``.
+    name : ``mv_tsn-<data set>`` or ``fusion-<data set>-seed<k>``, as under ``checkpoints/``.
+    folder : where to write; an older card there is replaced.
+    """
+    path = run / "checkpoints" / f"{name}.safetensors"
+    model: Any = load_checkpoint(path)
+    header = load_tensors(path)[1]
+    save_json(folder / "moclip.json", header)
+    data = ModelCardData(library_name="moclip", license="mit", tags=["video-classification", "motion-vectors"])
+    facts: dict[str, Any] = {"model": type(model), "header": header, "accuracy": accuracy_on_test(run, header)}
+    ModelCard.from_template(data, template_path=str(CARD), **facts).save(folder / "README.md")
+    model.save_pretrained(folder)
+
+
+def accuracy_on_test(run: Path, header: dict[str, Any]) -> tuple[float, int] | None:
+    """Accuracy of a checkpoint and the number of test clips; None if the run has no predictions of these weights."""
+    path = run / "predictions" / header["dataset"] / f"{SYSTEMS[header['model']]}-seed{header['seed']}.safetensors"
+    if not path.is_file() or load_tensors(path)[1].get("weights") != header["weights"]:
+        return None
+    rows = read_predictions(path.with_suffix(".csv"))
+    return float(rows["correct"].mean()), len(rows)

@@ -1,11 +1,10 @@
-"""What a network costs: parameters, multiply-adds, time and memory on this machine."""
+"""The cost of a network: parameters, multiply-adds (MACs), and time and memory on this machine."""
 
 import json
 import os
 import platform
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.benchmark import timer  # synchronises with a GPU
 from torch.utils.flop_counter import FlopCounterMode
 
 Row = dict[str, Any]
-LONGEST_CALL = 1.0  # seconds: no larger batch is tried beyond it, and a longer call is repeated three times only
+LONGEST_CALL = 1.0  # seconds: slower calls are repeated only three times, and no larger batch is tried
 _MEGABYTE = 1e6
 
 
@@ -29,11 +29,11 @@ def parameters(model: nn.Module) -> dict[str, int]:
 
 
 def count(model: nn.Module, *view: Tensor) -> Row:
-    """What a network is: ``params``, ``trainable``, ``macs_per_view`` and ``input`` (the size of one view).
+    """Size of a network: ``params``, ``trainable``, ``macs_per_view`` and ``input`` (the size of one view).
 
     Parameters
     ----------
-    view : what the network takes for one view of one video, batch size 1.
+    view : input of the network for one view of one video, batch size 1.
     """
     size = parameters(model)
     shapes = [" x ".join(str(side) for side in tensor.shape[-3:] if side > 1) for tensor in view]
@@ -49,8 +49,8 @@ def count(model: nn.Module, *view: Tensor) -> Row:
 def macs(function: Callable[..., Any], *inputs: Tensor) -> int:
     """Multiply-adds of one call.
 
-    torch's counter counts a multiply-add as 2 operations, hence the half. It does not see into fused attention, so
-    attention is computed the plain way; transformer layers' inference shortcut is switched off for the same reason.
+    torch's counter counts a multiply-add as 2 operations, so its total is halved. It cannot count fused kernels.
+    Therefore attention runs without them, and the inference fast path of transformer layers is switched off.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -64,30 +64,30 @@ def macs(function: Callable[..., Any], *inputs: Tensor) -> int:
 
 @torch.inference_mode()
 def speed(model: nn.Module, *video: Tensor, largest_batch: int = 32, repeats: int = 15) -> list[Row]:
-    """Seconds and memory of a network: FP32 at batch 1, 2, 4 ..., then bfloat16 at batch 1 and at the best one.
+    """Time and memory of a network: FP32 at batch 1, 2, 4 ..., then bfloat16 at batch 1 and at the best batch size.
 
-    Batches grow until a video gets no cheaper, a call takes more than `LONGEST_CALL` seconds, or ``largest_batch`` is
-    reached.
+    The batch doubles until the time per video stops falling, a call takes more than `LONGEST_CALL` seconds, or
+    ``largest_batch`` is reached.
 
     Parameters
     ----------
-    video : what the network takes for one video, batch size 1.
+    video : input of the network for one video, batch size 1.
 
     Returns
     -------
     list of dict
-        ``precision``, ``batch`` (videos), what `latency` says, and ``peak_mb`` (`peak_memory`).
+        ``precision``, ``batch`` (videos), the columns of `latency`, and ``peak_mb`` (`peak_memory`).
     """
     rows = [_timed(model, video, 1, "FP32", repeats)]
     while 2 * rows[-1]["batch"] <= largest_batch and rows[-1]["seconds"] < LONGEST_CALL / 2:
         rows.append(_timed(model, video, 2 * rows[-1]["batch"], "FP32", repeats))
-        if len(rows) > 2 and min(map(_a_video, rows[-2:])) > 0.97 * min(map(_a_video, rows[:-2])):
-            break  # twice no gain to speak of
-    best = min(rows, key=_a_video)["batch"]
+        if len(rows) > 2 and min(map(_seconds_per_video, rows[-2:])) > 0.97 * min(map(_seconds_per_video, rows[:-2])):
+            break  # twice no gain of more than 3 %
+    best = min(rows, key=_seconds_per_video)["batch"]
     return rows + [_timed(model, video, batch, "bf16", repeats) for batch in sorted({1, best})]
 
 
-def _a_video(row: Row) -> float:
+def _seconds_per_video(row: Row) -> float:
     return float(row["seconds"] / row["batch"])
 
 
@@ -101,18 +101,18 @@ def _timed(model: nn.Module, video: tuple[Tensor, ...], batch: int, precision: s
 
 @torch.inference_mode()
 def latency(function: Callable[..., Any], *inputs: Tensor, repeats: int = 15, warm_up: int = 3) -> Row:
-    """Seconds of one call: median, minimum and maximum of ``repeats``, synchronised, after a warm-up.
+    """Seconds per call, synchronised, after a warm-up: ``seconds`` (median), ``fastest``, ``slowest``, ``repeats``.
 
-    A call that takes long is repeated less often: about `LONGEST_CALL` in all, but never fewer than three times.
+    A slow call is repeated less often: for about `LONGEST_CALL` seconds in all, but at least three times.
+    ``device`` and ``threads`` say what it ran on. `torch.utils.benchmark.Timer` averages over blocks of calls, of which
+    it chooses number and size, so that it cannot give the extremes of single calls; its clock is used here.
     """
     device = inputs[0].device
 
     def once() -> float:
-        start = time.perf_counter()
+        start = timer()
         function(*inputs)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
+        return timer() - start
 
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # FP32 means FP32
         before = once()
@@ -131,9 +131,9 @@ def latency(function: Callable[..., Any], *inputs: Tensor, repeats: int = 15, wa
 
 @torch.no_grad()
 def peak_memory(model: nn.Module, *inputs: Tensor) -> float:
-    """Megabytes (10^6 bytes) that a call needs: the weights, and the most that torch holds at once beside them.
+    """Megabytes (10^6 bytes) that a call needs: the weights, and the largest amount that torch allocates beside them.
 
-    What the libraries underneath take for themselves is not seen.
+    Memory that other libraries allocate is not counted.
     """
     weights = sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *model.buffers()])
     if inputs[0].device.type == "cuda":
@@ -142,7 +142,7 @@ def peak_memory(model: nn.Module, *inputs: Tensor) -> float:
         model(*inputs)
         held = torch.cuda.max_memory_allocated(inputs[0].device) - before
     else:
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own log, on stderr
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no log on stderr
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
             model(*inputs)
         held = _most_held(profiler)
@@ -150,7 +150,7 @@ def peak_memory(model: nn.Module, *inputs: Tensor) -> float:
 
 
 def _most_held(profiler: profile) -> int:
-    """Bytes at the highest point above the start, from the profiler's list of allocations."""
+    """Largest number of bytes allocated since the start, from the profiler's trace."""
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(trace))

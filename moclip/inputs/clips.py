@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, Dataset
 from moclip.datasets.base import NO_MOTION, REMEDY, Clip
 from moclip.inputs.transforms import InputScale
 from moclip.inputs.views import EvalViews, TrainViews, Views, check_frame_sizes, eval_views, join, train_views
-from moclip.io.fingerprints import fingerprints
 from moclip.io.parallel import ClipsError
 from moclip.video import INTER, Motion, load_motion
 from moclip.video.store import content_path
@@ -44,8 +43,7 @@ class LoadedClips(Sequence[Motion]):
 
     def __init__(self, clips: Sequence[Clip], store: Path) -> None:
         self.clips = list(clips)
-        hashes = fingerprints([clip.path for clip in self.clips])
-        self.paths = [content_path(store, hashes[clip.path]) for clip in self.clips]
+        self.paths = [content_path(store, clip.sha256) for clip in self.clips]
         self._motions = [load_motion(path) for path in self.paths[:IN_MEMORY]]
         self.labels = torch.tensor([clip.label for clip in self.clips])
         still = [

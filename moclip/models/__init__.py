@@ -1,4 +1,4 @@
-"""The networks of the paper; those of Table I's other systems enter by name."""
+"""The networks of the paper; those of Table I's other systems are known by name."""
 
 from moclip.models.registry import create_model, list_models
 

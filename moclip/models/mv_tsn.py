@@ -7,11 +7,10 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from moclip.models.backbones import create_backbone, first_convolution, two_channel_stem
-from moclip.models.hub import HUB
 
 
-class MVTSN(nn.Module, PyTorchModelHubMixin, **HUB):  # type: ignore[misc]
-    """BatchNorm2d(2) -> ImageNet backbone with a 2-channel stem -> linear classifier, on every segment alike.
+class MVTSN(nn.Module, PyTorchModelHubMixin, library_name="moclip", license="mit"):
+    """BatchNorm2d(2) -> ImageNet backbone with a 2-channel stem -> linear classifier, for each segment separately.
 
     Parameters
     ----------
@@ -58,12 +57,12 @@ class MVTSN(nn.Module, PyTorchModelHubMixin, **HUB):  # type: ignore[misc]
 
     @classmethod
     def _from_pretrained(cls, **keywords: Any) -> "MVTSN":
-        """All weights come from the folder: ImageNet's are not asked for first."""
+        """Load all weights from the folder, without loading ImageNet's first."""
         return super()._from_pretrained(**{**keywords, "pretrained": False})  # type: ignore[no-any-return]
 
 
 def average_views(logits: Tensor, average: str) -> Tensor:
-    """One score a class from several views.
+    """One score per class from several views.
 
     Parameters
     ----------

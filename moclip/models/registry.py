@@ -1,4 +1,4 @@
-"""Models by name: ``list_models()`` says which, ``create_model(name, ...)`` builds one."""
+"""Models by name: ``list_models()`` lists them, ``create_model(name, ...)`` builds one."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ MODELS = {
 
 
 def list_models() -> list[str]:
-    """Names that `create_model` knows; `moclip.studies.baselines.systems` describes Table I's other systems."""
+    """Names for `create_model`; `moclip.studies.baselines.systems` describes the other systems of Table I."""
     return available(MODELS)
 
 
@@ -36,8 +36,8 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
     Parameters
     ----------
     name : one of `list_models()`.
-    **arguments : the model's own, ``num_classes`` always; see its class. The systems of Table I take ``width``, a
-        factor on their widths (1 is their paper's). ``mv_tsn`` and ``fusion``, this paper's own, do not.
+    **arguments : of the model's class; always ``num_classes``. The other systems of Table I also take ``width``, a
+        factor on their widths (1 is their paper's).
 
     Raises
     ------

@@ -13,6 +13,7 @@ from typing import Any
 import filelock
 import typer
 
+from moclip.config.datasets import DATASETS
 from moclip.config.load import load_config, merge, nested
 from moclip.config.sections import Config, ConfigError
 from moclip.errors import MoclipError
@@ -26,7 +27,7 @@ from moclip.reproduce.records import USERS_FILES, State, check_made, read_record
 from moclip.reproduce.stages import Stage, check_needs, read_stages, select, upstream
 
 RESULTS = "tables/results.csv"
-WITH_FOLDS = ("ucf101", "hmdb51")
+WITH_FOLDS = tuple(name for name, dataset in DATASETS.items() if dataset.has_folds)
 
 
 class BusyError(MoclipError):

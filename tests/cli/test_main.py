@@ -1,5 +1,6 @@
 """The command: quick, and with messages instead of tracebacks."""
 
+import importlib
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ def moclip_command(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     "code",
     [
-        "import moclip; dir(moclip); moclip.load_config; moclip.io.paths",
+        "import moclip; dir(moclip); moclip.load_config; moclip.io",
         "import sys; sys.argv = ['moclip', '--help']\nimport moclip.cli.main\n"
         "try: moclip.cli.main.main()\nexcept SystemExit as end: assert not end.code",
     ],
@@ -70,7 +71,7 @@ def test_a_run_that_another_command_writes_is_left_alone(moclip_command, tmp_pat
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], [".lock"])
 
 
-@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds", "train", "predict"])
+@pytest.mark.parametrize("name", ["doctor", "reproduce", "figures", "seeds", "folds", "train", "predict", "export"])
 def test_each_command_teaches_by_an_example(moclip_command, name):
     code, out, _ = moclip_command(name, "--help")
     assert code == 0 and f"Example: moclip {name}" in out
@@ -99,6 +100,8 @@ def test_version(moclip_command):
         (["reprodce"], "reprodce"),
         (["train", "--profile", "ucf101"], "ucf101 needs data.root"),
         (["train", "--devices", "0"], "--devices"),
+        (["export", "mv_tsn-mixed", "out"], "mv_tsn-mixed.safetensors is not there yet"),
+        (["predict", "a.mp4", "--run", "none"], "none has no trained network; first: moclip reproduce"),
     ],
 )
 def test_mistakes_are_messages(moclip_command, arguments, message):
@@ -151,13 +154,13 @@ def test_who_reads_videos_is_an_override_as_any_other(moclip_command, monkeypatc
 def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, monkeypatch, caplog):
     """Its motion network is not trained again by the same settings, but by others, and with --fresh."""
     from moclip.datasets import prepare
-    from moclip.engine import checkpoints as evaluation
-    from moclip.inputs import clips
+    from moclip.engine.checkpoints import load_checkpoint
+    from moclip.inputs.clips import TrainingSamples
     from moclip.io.artefacts import load_json
-    from moclip.training import state as resume
+    from moclip.training import state
 
     monkeypatch.setattr(prepare, "load_prepared", lambda data, folder: [photos])
-    monkeypatch.setattr(resume, "PAUSE", 0)
+    monkeypatch.setattr(state, "PAUSE", 0)
     run = tmp_path / "runs" / "smoke"
     command = ["train", "--profile", "smoke", "-p", "device=cpu"]
     code, out, err = moclip_command(*command)
@@ -166,12 +169,12 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
     folder = "training/mv_tsn-mixed-seed0"
     assert {f"{folder}/{name}" for name in ("README.txt", "key.json", "log.csv", "last.safetensors")} <= set(made)
     assert made[f"{folder}/log.csv"].read_bytes() == made["history/mv_tsn-mixed-seed0.csv"].read_bytes()
-    evaluation.load_checkpoint(made["checkpoints/mv_tsn-mixed.safetensors"], photos.classes, fold=1)
+    load_checkpoint(made["checkpoints/mv_tsn-mixed.safetensors"], photos.classes, fold=1)
     assert load_json(made["checkpoints/mv_tsn-mixed.json"])["protocol"] == "paper as shortened by profile smoke"
 
     trained = []
-    draw = clips.TrainingSamples.__getitem__
-    monkeypatch.setattr(clips.TrainingSamples, "__getitem__", lambda self, key: trained.append(key) or draw(self, key))
+    sample = TrainingSamples.__getitem__
+    monkeypatch.setattr(TrainingSamples, "__getitem__", lambda self, key: trained.append(key) or sample(self, key))
     assert moclip_command(*command)[0] == 0 and trained == [] and "trained already" in caplog.text
     assert moclip_command(*command, "--fresh")[0] == 0 and len(trained) == 8
     assert moclip_command(*command, "-p", "mv.lr=0.5", "-p", "run=smoke")[0] == 0 and len(trained) == 16
@@ -182,13 +185,14 @@ def test_doctor(moclip_command, monkeypatch):
     monkeypatch.setattr(doctor, "device", lambda: doctor.Finding(True, "a device"))
     monkeypatch.setattr(doctor, "_DECODERS", {"h264": "H.264", "nonsense": "Nonsense"})
     monkeypatch.setattr(doctor, "_FREE_GB", 1e12)
-    monkeypatch.setattr(doctor, "_OFFLINE", ("no_such_package",))
+    required = ["torch>=2", "numpy>=99", "no_such_package>=1 ; extra == 'offline'", "neither>=1 ; extra == 'dev'"]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: required)
     code, out, _ = moclip_command("doctor")
     assert code == 1
-    for problem in ("PyAV lacks: Nonsense decoder", "GB free", "lacks no_such_package"):
+    for problem in ("PyAV lacks: Nonsense decoder", "GB free", "not installed: numpy>=99", "needs no_such_package>=1"):
         line, remedy = out[out.index(problem) :].splitlines()[:2]
         assert remedy.strip().startswith("-> "), line
-    assert "ok   Python" in out
+    assert "ok   Python" in out and "neither" not in out
 
 
 def test_doctor_goes_on_where_a_package_is_broken(moclip_command, monkeypatch):
@@ -213,6 +217,7 @@ def test_doctor_finds_two_packages_that_provide_clip(monkeypatch):
 
 def test_lazy_names_are_where_they_are_said_to_be():
     assert set(moclip._LAZY) <= set(dir(moclip)) and set(moclip._LAZY) <= set(moclip.__all__)
-    assert moclip.load_config("smoke").profile == "smoke"
+    for name, module in moclip._LAZY.items():
+        assert getattr(moclip, name) is getattr(importlib.import_module(module), name)
     assert moclip.video.probe is moclip.probe
     assert not hasattr(moclip, "no_such_name")

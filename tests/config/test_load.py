@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from moclip.config.load import (
+    PROTOCOLS,
     leaves,
     load_config,
     merge,
@@ -60,6 +61,10 @@ def test_overrides_dotted_and_nested_are_the_same():
         ({"figures.examples": "best"}, "figures.examples: .*found 'best'"),
         ({"figures.vidio": "x"}, "unknown key 'figures.vidio' .did you mean 'video'"),
         ({"data": {"reencode": True}}, r"data: .*generated in one format"),
+        (
+            {"data.name": "ucf-11"},
+            "data.name: .*no such data set .did you mean 'ucf101'.*found 'ucf-11'",
+        ),
     ],
 )
 def test_wrong_overrides(overrides, message):
@@ -175,6 +180,7 @@ def test_what_results_is_checked_and_not_its_parts(tmp_path):
             {"fusion.train_features": "drawn"},
             "fusion.train_features=drawn",
         ),
+        ("extends: quick\nbaselines: {size: 8}", {"baselines.size": 64}, ""),
         ("extends: quick\nmv: {epochs: many}", {"mv.epochs": 3}, "mv.epochs=3"),
         ("extends: quick\nmv: 3", {"mv": {"backbone": "x", "lr": 1, "batch_size": 2, "schedule": "one_cycle"}}, ""),
     ],
@@ -214,7 +220,7 @@ def test_the_paper_s_protocol_names_every_field_of_the_method():
 
 @pytest.mark.parametrize("name", protocols())
 def test_a_protocol_says_where_each_line_comes_from(name):
-    path = Path(__file__).parents[2] / "moclip" / "protocols" / f"{name}.yaml"
+    path = PROTOCOLS / f"{name}.yaml"
     lines = [line for line in path.read_text().splitlines() if line.startswith("  ")]
     unsourced = [line for line in lines if "#" not in line and "milestones" not in line and "train: true" not in line]
     assert name == "paper-val" or len(unsourced) <= 1, unsourced  # `pretrained: true` stands under its backbone

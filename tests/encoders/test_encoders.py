@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.numpy import load_file
 from skimage import data
 from sklearn.datasets import load_sample_image
 
@@ -127,10 +128,16 @@ def test_offline_names_what_the_photos_show(offline):
     assert [names[index] for index in scores.argmax(dim=1)] == right
 
 
+def imagenet_embeddings(home):
+    """Those of ImageNet's 1,000 class names, from the cache."""
+    cached = [load_file(path)["embeddings"] for path in (home / "cache" / "texts").glob("*.safetensors")]
+    (embeddings,) = (rows for rows in cached if rows.shape == (1000, 384))
+    return embeddings
+
+
 @torch.no_grad()
 def test_offline_texts_are_ridge_regression_of_sentence_embeddings(offline, home):
     """scikit-learn's Ridge on transformers' embeddings, one text at a time, unpadded."""
-    from safetensors.numpy import load_file
     from sklearn.linear_model import Ridge
     from timm.data import ImageNetInfo
     from transformers import AutoModel, AutoTokenizer
@@ -149,9 +156,7 @@ def test_offline_texts_are_ridge_regression_of_sentence_embeddings(offline, home
     own = encoder.text_tower(TEXTS)
     np.testing.assert_allclose(own, [embed(text) for text in TEXTS], atol=2e-6)
 
-    (cached,) = (home / "cache").glob("imagenet-names-*.safetensors")
-    embeddings = load_file(cached)["embeddings"]
-    assert embeddings.shape == (1000, 384)
+    embeddings = imagenet_embeddings(home)
     for index in (0, 281, 500, 999):
         np.testing.assert_allclose(embeddings[index], embed(ImageNetInfo().index_to_description(index)), atol=2e-6)
     classifier = create_backbone("tf_efficientnet_lite0").classifier.weight.double().numpy()
@@ -185,16 +190,13 @@ def conse(in_home):
 @torch.no_grad()
 def test_conse_is_a_mean_of_the_ten_likeliest_classes_embeddings(conse, offline, home):
     """Straight-line numpy, from timm's classifier and sentence embeddings of the class names."""
-    from safetensors.numpy import load_file
-
     from moclip.models.backbones import create_backbone
 
     encoder, preprocess = conse
     assert encoder.name == "offline:conse" and "CLIP" not in encoder.image_architecture + encoder.text_architecture
     images = torch.stack([preprocess(data.chelsea()), preprocess(data.coffee())])
     assert torch.equal(images[0], offline[1](data.chelsea()))
-    (cached,) = (home / "cache").glob("imagenet-names-*.safetensors")
-    embeddings = load_file(cached)["embeddings"].astype(float)
+    embeddings = imagenet_embeddings(home).astype(float)
     shares = create_backbone("tf_efficientnet_lite0").eval()(images).double().softmax(dim=1).numpy()
     for image, own in zip(encoder.encode_image(images), shares, strict=True):
         best = np.argsort(-own)[:10]

@@ -75,8 +75,11 @@ def test_a_checkpoint_comes_back_whole(checkpoint, config, dataset):
 def test_a_head_comes_back(tmp_path, config, dataset):
     arguments = {"num_classes": 3, "appearance_dim": 4, "motion_dim": 0, "hidden": 8, "dropout": 0.1}
     head = create_model("fusion", **arguments)
-    save_checkpoint(tmp_path / "h.safetensors", head, "fusion", arguments, config, dataset, 0)
+    pair = {"network": "mv.safetensors", "network_weights": "abc"}
+    save_checkpoint(tmp_path / "h.safetensors", head, "fusion", arguments, config, dataset, 0, **pair)
     loaded = load_checkpoint(tmp_path / "h.safetensors")
+    header = load_tensors(tmp_path / "h.safetensors")[1]
+    assert (header["network"], header["network_weights"]) == ("mv.safetensors", "abc")
     appearance = torch.randn(5, 4)
     assert torch.equal(
         head_scores(loaded, appearance, torch.zeros(5, 0)), head_scores(head, appearance, torch.zeros(5, 0))

@@ -207,7 +207,7 @@ def test_stopped_in_the_middle_it_leaves_no_kernel_and_finishes_later(notebooks,
     process.send_signal(number)
     output = process.communicate(timeout=30)[0]
     assert process.returncode == code
-    assert number == signal.SIGKILL or "goes on where it stopped" in output
+    assert number == signal.SIGKILL or "resumes where it stopped" in output
     wait_for(lambda: not alive(kernel), 10)
 
     in_process.clear()

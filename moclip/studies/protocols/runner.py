@@ -10,11 +10,11 @@ from torch import Tensor
 
 from moclip.config.sections import Config
 from moclip.datasets.base import VideoDataset
+from moclip.engine.features import motion_store
 from moclip.engine.predictions import write_predictions
 from moclip.inputs.clips import LoadedClips
 from moclip.inputs.views import EvalViews, TrainViews
 from moclip.io.artefacts import forget_predictions, load_tensors
-from moclip.io.paths import cache_dir
 from moclip.models.mv_tsn import average_views
 from moclip.studies.protocols.effects import system_name
 from moclip.training.epoch_features import MotionData, epoch_features
@@ -33,7 +33,7 @@ def run_study(variants: Mapping[str, Config], dataset: VideoDataset, run: Path) 
     list of str
         The variants that have a motion network of their own; the others use the network of an earlier one.
     """
-    clips = {split: LoadedClips(getattr(dataset, split), cache_dir() / "motion") for split in ("train", "test")}
+    clips = {split: LoadedClips(getattr(dataset, split), motion_store()) for split in ("train", "test")}
     kept, header = load_tensors(run / "features" / f"appearance-{dataset.name}.safetensors")
     rows = dict(zip(header["names"], torch.from_numpy(kept["features"]), strict=True))
     train, test = (torch.stack([rows[clip.name] for clip in clips[split].clips]) for split in clips)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from moclip.engine.checkpoints import save_checkpoint
+from moclip.cli.main import app
+from moclip.engine.checkpoints import save_checkpoint, save_pretrained
 from moclip.engine.predictions import write_predictions
-from moclip.engine.pretrained import save_pretrained
 from moclip.io.artefacts import load_json
 from moclip.models import create_model
 from moclip.models.backbones import state_hash
@@ -32,6 +32,14 @@ def trained(tmp_path, config, photos, monkeypatch):
     return tmp_path / "run", network.eval(), head.eval()
 
 
+def test_the_command_writes_the_same_folder(trained, tmp_path, monkeypatch, capsys):
+    run, network, _ = trained
+    monkeypatch.setattr("moclip.io.paths.run_dir", lambda name: run)
+    app(["export", "mv_tsn-mixed", str(tmp_path / "out"), "--run", "any"], standalone_mode=False)
+    assert state_hash(MVTSN.from_pretrained(tmp_path / "out")) == state_hash(network)
+    assert str(tmp_path / "out") in capsys.readouterr().out
+
+
 @torch.no_grad()
 def test_a_network_comes_back(trained, tmp_path):
     run, network, head = trained
@@ -47,10 +55,11 @@ def test_a_network_comes_back(trained, tmp_path):
     assert load_json(tmp_path / "mv" / "moclip.json")["seed"] == 7
 
 
-def test_a_network_without_a_run_says_so(tmp_path):
+def test_a_network_without_a_run_has_a_card_without_facts(tmp_path):
     FusionHead(num_classes=2, appearance_dim=3, motion_dim=0).save_pretrained(tmp_path)
     assert FusionHead.from_pretrained(tmp_path).appearance_dim == 3
-    assert "not known here" in (tmp_path / "README.md").read_text()
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.license == "mit" and card.data.library_name == "moclip" and "%" not in card.text
 
 
 def test_the_card_has_the_run_s_facts(trained, photos, tmp_path, config):
