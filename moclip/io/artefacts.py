@@ -87,9 +87,7 @@ def save_predictions(
     system: str,
     seed: int,
     *,
-    names: Sequence[str],
-    groups: Sequence[str],
-    targets: Sequence[str],
+    clips: Mapping[str, Sequence[str]],
     classes: Sequence[str],
     scores: np.ndarray,
     header: Mapping[str, Any],
@@ -98,22 +96,24 @@ def save_predictions(
 
     Parameters
     ----------
-    names, groups, targets : clip name, group and true class name of each of N clips.
+    clips : ``video`` (name), ``group`` and ``class_name`` of each of N clips.
     classes : C class names, in the order of the columns of ``scores``.
     scores : (N, C); their softmax are probabilities.
     header : what made them: dataset, data (a sentence), protocol, n_train, views, and more where it helps.
     """
     scores = np.asarray(scores, np.float32)
-    if scores.shape != (len(names), len(classes)):
-        raise ValueError(f"{system}: scores of shape {scores.shape} for {len(names)} clips and {len(classes)} classes")
+    if scores.shape != (len(clips["video"]), len(classes)):
+        raise ValueError(
+            f"{system}: scores of shape {scores.shape} for {len(clips['video'])} clips and {len(classes)} classes"
+        )
     if lost := int((~np.isfinite(scores).all(axis=1)).sum()):
         raise ValueError(
-            f"{system}, seed {seed}: scores of {lost} of {len(names)} clips are NaN or infinite; a training that "
+            f"{system}, seed {seed}: scores of {lost} of {len(scores)} clips are NaN or infinite; a training that "
             "diverged does this: lower its learning rate (mv.lr, fusion.lr)"
         )
     probabilities = softmax(scores, axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]  # (N, 5)
-    rows = pd.DataFrame({"video": names, "group": groups, "class_name": targets})
+    rows = pd.DataFrame({column: clips[column] for column in ("video", "group", "class_name")})
     rows["pred"] = [classes[column] for column in best[:, 0]]
     for rank in range(best.shape[1]):
         rows[f"top{rank + 1}"] = [classes[column] for column in best[:, rank]]
@@ -122,7 +122,7 @@ def save_predictions(
     for fact in FACTS:
         rows[fact] = header[fact]
     stem = folder / f"{system}-seed{seed}"
-    full = {**header, "system": system, "seed": seed, "names": list(names), "classes": list(classes)}
+    full = {**header, "system": system, "seed": seed, "names": list(clips["video"]), "classes": list(classes)}
     save_tensors(stem.with_suffix(".safetensors"), {"scores": scores}, full)
     save_csv(stem.with_suffix(".csv"), rows)
 

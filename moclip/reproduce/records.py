@@ -11,7 +11,6 @@ import os
 import platform
 import re
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
@@ -21,7 +20,7 @@ from typing import Any
 from moclip.config.sections import Config
 from moclip.io import keys
 from moclip.io.files import atomic_path, sha256_file
-from moclip.io.fingerprints import fingerprints
+from moclip.io.parallel import ClipsError
 from moclip.reproduce.stages import Stage, StageError, matches
 
 # No part of a key: how fast, and where the user's files lie. What lies there is an input.
@@ -29,7 +28,6 @@ NOT_KEYED = ("data.workers", "data.scheduler", "data.root", "data.annotation_pat
 USERS_FILES = ("data.root", "data.annotation_path", "figures.video")
 PUBLISHED = ("tables/", "figures/")  # folders of what the reader sees
 _NO_VIDEOS = (".txt", ".md")  # notes among the videos
-_SETTLED = 2.0  # seconds: a younger file may change without a change of its times
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,8 @@ def _users_files(stage: Stage, config: Config, run: Path) -> dict[str, str]:
         if reads and place is not None and not prepared and (section, config.data.name) != ("data", "moving_photos"):
             files = [place] if place.is_file() else _walk(place)
             skipped = _NO_VIDEOS if name == "root" else ()
-            contents = _contents([path for path in files if path.suffix not in skipped], run)
+            memo = run / "stages" / f".{field}.stat"
+            contents = _contents([path for path in files if path.suffix not in skipped], memo)
             names = {os.path.relpath(path, place): contents[path] for path in contents}
             result[f"files in {field}"] = keys.digest(names)
     return result
@@ -124,20 +123,16 @@ def _walk(place: Path) -> list[Path]:
     )
 
 
-def _contents(paths: Sequence[Path], run: Path) -> dict[Path, str]:
+def _contents(paths: Sequence[Path], memo: Path) -> dict[Path, str]:
     """SHA-256 of the user's files; one that looks as it did when it was hashed is not read again."""
-    memo_file = run / "stages" / ".files.json"
-    memo: dict[str, list[Any]] = _read_json(memo_file) or {}
-    looks = {}
-    for path in paths:
-        stat = path.stat()
-        looks[path] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-    hashed = {path: memo[str(path)][-1] for path in paths if memo.get(str(path), [])[:-1] == looks[path]}
-    if new := fingerprints([path for path in paths if path not in hashed]):
-        settled = (time.time() - _SETTLED) * 1e9
-        memo |= {str(path): [*looks[path], new[path]] for path in new if max(looks[path][1:3]) < settled}
-        _write_json(memo_file, memo)
-    return hashed | new
+    from moclip.datasets.manifest import KnownHashes  # loads pandas
+
+    known = KnownHashes(memo)
+    hashes, failures = known.of(paths, None)
+    if failures:
+        raise ClipsError(failures, len(paths))
+    known.save()
+    return hashes
 
 
 def python(code: str, stage: Stage) -> str:

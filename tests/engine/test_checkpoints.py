@@ -194,8 +194,8 @@ def test_systems_are_joined_by_name_where_an_index_would_be_wrong(tmp_path):
         for row, (name, target) in enumerate(zip(names, targets, strict=True)):
             said = target if name in right else classes[(classes.index(target) + 1) % len(classes)]
             scores[row, classes.index(said)] = 1
-        clips = {"names": names, "groups": [name.split("_")[2] for name in names], "targets": targets}
-        save_predictions(tmp_path / "d", system, 0, **clips, classes=classes, scores=scores, header=facts)
+        clips = {"video": names, "group": [name.split("_")[2] for name in names], "class_name": targets}
+        save_predictions(tmp_path / "d", system, 0, clips=clips, classes=classes, scores=scores, header=facts)
         return scores.argmax(axis=1)
 
     right = {"one": set(names[:4]), "two": {names[0], names[5]}}

@@ -34,9 +34,11 @@ def write(folder, system="fusion", seed=0, scores=SCORES, names=NAMES, classes=C
         folder / dataset,
         system,
         seed,
-        names=names,
-        groups=["g1"] * len(names),
-        targets=[{"c": "Left", "a": "NA", "b": "Up"}[name] for name in names],
+        clips={
+            "video": names,
+            "group": ["g1"] * len(names),
+            "class_name": [{"c": "Left", "a": "NA", "b": "Up"}[name] for name in names],
+        },
         classes=classes,
         scores=scores,
         header={**HEADER, "dataset": dataset},
@@ -112,7 +114,7 @@ def test_names_that_look_like_numbers_stay_names(tmp_path, classes):
     names, guesses = ["7", "007", "7.0"], [1, 1, 2]
     facts = {**HEADER, "dataset": "2024"}
     save_predictions(
-        tmp_path / "2024", "fusion", 0, names=names, groups=names, targets=classes, classes=classes,
+        tmp_path / "2024", "fusion", 0, clips={"video": names, "group": names, "class_name": classes}, classes=classes,
         scores=np.eye(3)[guesses], header=facts,
     )  # fmt: skip
     rows = load_predictions(tmp_path, ["2024"])

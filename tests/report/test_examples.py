@@ -79,8 +79,10 @@ def write(folder, dataset, classes, scores, seed=0):
     names = [f"v{n}" for n in range(len(scores))]
     facts = {"dataset": dataset, "protocol": "p", "views": 1, "n_train": 1, "data": "hand-made"}
     targets = [classes[0]] * len(names)
-    save_predictions(folder / dataset, "fusion", seed, names=names, groups=names, targets=targets, classes=classes,
-                     scores=np.array(scores), header=facts)  # fmt: skip
+    clips = {"video": names, "group": names, "class_name": targets}
+    save_predictions(
+        folder / dataset, "fusion", seed, clips=clips, classes=classes, scores=np.array(scores), header=facts
+    )
 
 
 def test_best_classes_are_five_best_first(tmp_path):

@@ -210,8 +210,7 @@ def test_files_that_moved_were_touched_or_have_notes_beside_them_are_the_same_fi
     assert stale(own) == {}
 
 
-def test_a_file_that_was_replaced_under_its_size_and_times_is_seen(own, tmp_path, monkeypatch):
-    monkeypatch.setattr("moclip.reproduce.records._SETTLED", -1)  # files that were written just now count as old
+def test_a_file_that_was_replaced_under_its_size_and_times_is_seen(own, tmp_path):
     path = tmp_path / "videos" / "Run" / "b.mp4"
     assert stale(own) == {}
     before = path.stat()
@@ -230,9 +229,8 @@ def test_a_class_folder_behind_a_link_is_looked_into(own, tmp_path):
 
 
 def test_files_are_hashed_once(own, monkeypatch):
-    monkeypatch.setattr("moclip.reproduce.records._SETTLED", -1)
     assert stale(own) == {}
-    monkeypatch.setattr("moclip.io.fingerprints.sha256_file", None)
+    monkeypatch.setattr("moclip.io.fingerprints.sha256_file", lambda path: pytest.fail(f"{path} is read again"))
     assert stale(own) == {}
 
 
