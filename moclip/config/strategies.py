@@ -4,6 +4,7 @@ The choices of the published code live in `moclip.studies.protocols`. If that fo
 unknown.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -36,6 +37,18 @@ STRATEGIES = {
         "drifting": "moclip.studies.protocols.drifting:DriftingFeatures",
     },
 }
+
+
+def studies(settings: Mapping[str, Any]) -> list[str]:
+    """The studies whose strategies some settings (with sections) name, as rooms: their code decides results, too."""
+    rooms = set()
+    for field, value in settings.items():
+        if isinstance(value, Mapping):
+            rooms.update(studies(value))
+        elif isinstance(value, str) and field in STRATEGIES:
+            module = STRATEGIES[field].get(value, "").split(".")
+            rooms.update({".".join(module[1:3])} if "studies" in module else ())
+    return sorted(rooms)
 
 
 @cache

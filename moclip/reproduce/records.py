@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from moclip.config.sections import Config
+from moclip.config.strategies import studies
 from moclip.io import keys
 from moclip.io.files import atomic_path, sha256_file
 from moclip.io.parallel import ClipsError
@@ -65,13 +66,14 @@ def state(stage: Stage, config: Config, run: Path, package: Path) -> State:
 
 def stage_key(stage: Stage, config: Config, run: Path, package: Path) -> dict[str, Any]:
     """The parts of a stage's key: notebook, rooms that its code imports, libraries, configuration, inputs."""
-    rooms = keys.rooms([python(code, stage) for code in stage.code], package)
+    settings = _chosen(config, stage.config)
+    rooms = sorted({*keys.rooms([python(code, stage) for code in stage.code], package), *studies(settings)})
     declared = {"needs": (*stage.needs, *stage.uses), "makes": stage.makes, "config": stage.config}
     cells = [_meaning(code) for code in stage.code]
     parts = {
         "code": {"this notebook": keys.digest([cells, declared]), **keys.code(rooms, package)},
         "versions": keys.versions(rooms),
-        "settings": _chosen(config, stage.config),
+        "settings": settings,
         "inputs": _users_files(stage, config, run) | hashes(run, declared["needs"]),
     }
     return json.loads(json.dumps(parts))  # type: ignore[no-any-return]

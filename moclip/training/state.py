@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
+from moclip.config.strategies import studies
 from moclip.io import keys
 from moclip.io.artefacts import load_json, save_csv, save_json
 from moclip.io.files import atomic_path
@@ -46,9 +47,8 @@ class TrainingFolder:
     Parameters
     ----------
     path : ``runs/<run>/training/<name>``.
-    settings : the settings that the weights depend on, JSON.
+    settings : the settings that the weights depend on, JSON. The code of the studies that they name is in the key, too.
     inputs : content hashes or keys of what the network is trained on, by name.
-    also : see `moclip.io.keys.key`.
     """
 
     def __init__(
@@ -56,10 +56,9 @@ class TrainingFolder:
         path: Path,
         settings: Mapping[str, Any],
         inputs: Mapping[str, str] | None = None,
-        also: Sequence[str] = (),
     ) -> None:
         self.path, self._kept_at = path, -math.inf
-        self.key = keys.key("training", settings, inputs, also)
+        self.key = keys.key("training", settings, inputs, studies(settings))
 
     def begin(self) -> None:
         """Make this folder the one of this key: set a training with another key aside, and fetch an earlier one."""

@@ -257,6 +257,8 @@ def test_weights_carry_their_key(tmp_path):
         key = json.loads(file.metadata()["key"])
     assert key == json.loads((tmp_path / "t" / "key.json").read_text())
     assert key["settings"] == {"lr": 0.5} and {"video", "inputs", "models", "training"} == key["code"].keys()
+    published = TrainingFolder(tmp_path, {"mv": {"sampling": "reference", "flip": "exact"}}).key["code"]
+    assert published.keys() - key["code"].keys() == {"studies.protocols"}, "a study's strategy is code, too"
 
 
 def test_the_best_epoch_is_kept_beside_the_last_also_over_a_break(tmp_path):
