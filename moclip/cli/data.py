@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Fetch, re-encode and check the clips of a data set, in the order download, prepare, verify, stats.",
+    help="Fetch, re-encode and check the clips of a data set.\n\nIn this order: download, prepare, verify, stats.",
 )
 
 Prepared = Annotated[bool, typer.Option("--prepared", help="The re-encoded clips instead of the original ones.")]

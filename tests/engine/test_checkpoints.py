@@ -204,7 +204,7 @@ def test_systems_are_joined_by_name_where_an_index_would_be_wrong(tmp_path):
     two = write("two", [names[i] for i in order], ["Archery", "Hammering", "HammerThrow"], right["two"])
 
     predictions = load_predictions(tmp_path, ["d"])
-    gap = metrics.difference(predictions, "d", "one", "two", resamples=99, confidence=0.95)
+    gap = metrics.difference(predictions, "d", "one", "two", metrics.Bootstrap(resamples=99))
     assert gap.value == pytest.approx(4 / 6 - 2 / 6) and gap.n == 6
     per_clip = metrics.per_clip(predictions, "d", "one") - metrics.per_clip(predictions, "d", "two")
     found = {video: value for (_, _, _, video), value in per_clip.items()}
@@ -220,4 +220,4 @@ def test_systems_on_other_clips_are_not_compared(tmp_path, config, dataset):
     write_predictions(tmp_path, "two", 0, config, make_dataset(test=(2, 0, 1)), scores[:3], views=1)
     predictions = load_predictions(tmp_path, ["three"])
     with pytest.raises(ValueError, match="not tested on the same clips.*g3"):
-        metrics.difference(predictions, "three", "one", "two", 99, 0.95)
+        metrics.difference(predictions, "three", "one", "two", metrics.Bootstrap(resamples=99))

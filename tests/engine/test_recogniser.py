@@ -15,7 +15,8 @@ from moclip.io.artefacts import load_tensors, save_tensors
 from moclip.models import create_model
 from moclip.models.backbones import state_hash
 from moclip.models.mv_tsn import average_views
-from moclip.video import VideoError, encode, frames, probe, read_frames, read_motion, scan, transcode
+from moclip.video import VideoError, encode, probe, read_frames, read_motion, transcode
+from moclip.video.probe import OpenVideo
 
 NETWORK = {"num_classes": 4, "backbone": "test_efficientnet", "pretrained": False}
 
@@ -96,10 +97,9 @@ def test_a_file_is_opened_and_decoded_once_per_stream_and_nothing_is_written(
     monkeypatch.setenv("MOCLIP_HOME", str(tmp_path / "home"))
     recogniser = load_recogniser(run[0], system=system, device="cpu")
     opened, decoded = [], []
-    open_file, decode = av.open, frames.decode_all
+    open_file, decode = av.open, OpenVideo.frames
     monkeypatch.setattr(av, "open", lambda *asked, **more: opened.append(asked) or open_file(*asked, **more))
-    for reader in (frames, scan):
-        monkeypatch.setattr(reader, "decode_all", lambda *asked, **more: decoded.append(1) or decode(*asked, **more))
+    monkeypatch.setattr(OpenVideo, "frames", lambda *asked, **more: decoded.append(1) or decode(*asked, **more))
     monkeypatch.setattr("hashlib.sha256", lambda *content: pytest.fail("hashed"))
     monkeypatch.setattr("hashlib.file_digest", lambda *content: pytest.fail("hashed"))
     monkeypatch.setattr("tempfile.mkdtemp", lambda *asked, **more: pytest.fail("a temporary folder"))
