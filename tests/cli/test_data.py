@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -96,6 +97,11 @@ def config_of(arguments: list[str], **more: object) -> Config:
     return load_config("ucf101-small", {**values, "data.workers": 1, **more})
 
 
+def without_run(text: str) -> str:
+    """Output without the run's name, which tells the overrides."""
+    return re.sub(r"/runs/[^/]+/", "/runs/.../", text)
+
+
 @pytest.mark.parametrize("name", ["download", "prepare", "verify", "stats"])
 def test_each_command_teaches_by_an_example(moclip_data, name: str) -> None:
     code, out, _ = moclip_data(name, "--help")
@@ -185,7 +191,7 @@ def test_clips_that_fail_are_left_out_on_request(moclip_data, arguments, bad, fi
     whole = moclip_data("prepare", *skip)[1]
     assert "4 training" in whole and "left out" not in whole and not report.exists(), "mended clips are back"
     assert len({text.rpartition("fingerprint ")[2] for text in (out, once, whole)}) == 3
-    assert moclip_data("prepare", *arguments, *streams)[1] == whole, "nothing else changed"
+    assert without_run(moclip_data("prepare", *arguments, *streams)[1]) == without_run(whole), "nothing else changed"
 
 
 def test_a_clip_without_vectors_is_left_out_of_original_streams_alone(moclip_data, arguments, tmp_path: Path) -> None:
@@ -263,7 +269,7 @@ def test_a_clip_that_cannot_be_re_encoded_is_left_out_on_request(moclip_data, ar
     shutil.rmtree(blocked)
     whole = moclip_data(*skip)[1]
     assert "4 training" in whole and "left out" not in whole and not report.exists(), "mended"
-    assert moclip_data("prepare", *arguments)[1] == whole
+    assert without_run(moclip_data("prepare", *arguments)[1]) == without_run(whole)
 
 
 def test_generated_clips_may_be_left_out_too(moclip_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +281,7 @@ def test_generated_clips_may_be_left_out_too(moclip_data, tmp_path: Path, monkey
     code, out, err = moclip_data(*small, "-p", "data.on_error=skip")
     assert code == 0 and "1 of " in out and "left out (unreadable)" in out, err
     clip.unlink()
-    assert moclip_data(*small, "-p", "data.on_error=skip")[1] == whole, "made again"
+    assert without_run(moclip_data(*small, "-p", "data.on_error=skip")[1]) == without_run(whole), "made again"
 
 
 def test_every_table_says_how_many_clips_were_left_out(arguments, bad, tmp_path: Path) -> None:

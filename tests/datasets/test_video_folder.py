@@ -230,7 +230,7 @@ def test_its_own_split(make):
     assert len(VideoFolder(root, val_fraction=0.5).val) == 2
     make(["val/Run/7.mp4"])
     assert names(VideoFolder(root).val) == ["val-Run-7"]
-    with pytest.raises(VideoFolderError, match="val is there, val_fraction=0.5 would cut another"):
+    with pytest.raises(VideoFolderError, match="val exists, and val_fraction=0.5 would cut another"):
         VideoFolder(root, val_fraction=0.5)
 
 
