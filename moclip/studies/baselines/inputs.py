@@ -43,7 +43,7 @@ def baseline_inputs(
     store : folder that `moclip.engine.features.extract_motion` filled.
     settings : ``size`` and ``views`` are used.
     scale : units and bound of vectors and flow.
-    workers, executor : of `moclip.io.parallel.for_each_file`.
+    workers, scheduler : of `moclip.io.parallel.for_each_file`.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def read_inputs(
 ) -> dict[str, np.ndarray]:
     """Inputs of one clip, by kind: uint8 (V, C, size, size); see `baseline_inputs`.
 
-    All pictures come from one decoding; `read_residual` decodes again, for vectors and for pictures as coded.
+    All pictures come from one decoding; `read_residual` decodes again, for pictures as coded.
     """
     motion = load_motion(motion_file)
     last, moving, intra = len(motion) - 1, np.flatnonzero(motion.has_motion), np.flatnonzero(motion.types == "I")

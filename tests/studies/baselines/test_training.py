@@ -146,7 +146,8 @@ def test_inputs_are_kept_by_content(photos, store, small, monkeypatch):
         "frame": (12, 2, 3, 48, 48), "motion": (12, 2, 2, 48, 48)
     }  # fmt: skip
     monkeypatch.setattr(room, "read_inputs", None)  # nothing is read again, in any order, under any name
-    renamed = [Clip(clip.path, 0, "other", "g", f"n{number}") for number, clip in enumerate(photos.clips[::-1])]
+    clips = enumerate(photos.clips[::-1])
+    renamed = [Clip(clip.path, 0, "other", "g", f"n{number}", clip.sha256) for number, clip in clips]
     again = read_all(renamed, kinds, store, small)
     for kind in kinds:
         np.testing.assert_array_equal(again[kind], first[kind][::-1])
