@@ -4,6 +4,7 @@ The choices of the published code live in `moclip.studies.protocols`. If that fo
 unknown.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -36,6 +37,12 @@ STRATEGIES = {
         "drifting": "moclip.studies.protocols.drifting:DriftingFeatures",
     },
 }
+
+
+def studies(chosen: Mapping[str, Any]) -> list[str]:
+    """Modules of studies that hold the chosen strategies (field -> name), as `moclip.io.keys.key` takes them."""
+    modules = (table[chosen[field]].partition(":")[0] for field, table in STRATEGIES.items() if field in chosen)
+    return sorted({module.removeprefix("moclip.") for module in modules if ".studies." in module})
 
 
 @cache
