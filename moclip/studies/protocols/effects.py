@@ -136,9 +136,8 @@ def effect_dots(axes: Axes, table: pd.DataFrame, stream: str) -> None:
     axes.set_yticks(shown.index, shown["variant"])
     axes.tick_params(axis="y", length=0)
     base = 100 * table.loc[table["stream"] == stream, "accuracy"].iloc[0]
-    axes.set(
-        ylim=(len(shown) - 0.5, -0.5), xlabel="difference (points)", title=f"{SYSTEMS[stream].label}: paper {base:.1f} %"
-    )
+    title = f"{SYSTEMS[stream].label}: paper {base:.1f} %"
+    axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel="difference (points)", title=title)
 
 
 def _text(value: Any) -> str:
