@@ -133,7 +133,6 @@ def random_clips(tmp_path_factory):
 
     from moclip.datasets.base import Clip
     from moclip.inputs.clips import LoadedClips
-    from moclip.io.files import sha256_file
     from moclip.video import Motion, save_motion
     from moclip.video.store import content_path
 
@@ -143,10 +142,9 @@ def random_clips(tmp_path_factory):
         grid = np.random.default_rng(n).integers(-50, 51, (30, 4, 5, 2)).astype(np.int16)
         grid[types == "I"] = 0
         mask = np.broadcast_to(np.where(types == "I", 2, 1)[:, None, None], (30, 4, 5)).astype(np.uint8)
-        clips.append(Clip(folder / f"{n}.mp4", n % 2, "AB"[n % 2], f"g{n}", f"clip {n}"))
-        clips[n].path.write_text(f"stands for the video {clips[n].name}")
+        clips.append(Clip(folder / f"{n}.mp4", n % 2, "AB"[n % 2], f"g{n}", f"clip {n}", f"{n:064x}"))
         motion = Motion(grid, mask, types, types == "P", 2, 16, 80, 64, 25.0)
-        save_motion(motion, content_path(folder, sha256_file(clips[n].path)), "sha")
+        save_motion(motion, content_path(folder, clips[n].sha256), "sha")
     return LoadedClips(clips, folder)
 
 

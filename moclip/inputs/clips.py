@@ -25,7 +25,7 @@ class LoadedClips(Sequence[Motion]):
 
     Parameters
     ----------
-    clips : their order is the order of everything computed from this object.
+    clips : with their hashes; their order is the order of everything computed from this object.
     store : folder that `moclip.engine.features.extract_motion` filled.
 
     Attributes
@@ -62,7 +62,7 @@ class LoadedClips(Sequence[Motion]):
 
     def identities(self) -> list[tuple[str, int, str]]:
         """Name, label and hash of each video."""
-        return [(clip.name, clip.label, path.stem) for clip, path in zip(self.clips, self.paths, strict=True)]
+        return [(clip.name, clip.label, clip.sha256) for clip in self.clips]
 
     def test_views(self, indices: Sequence[int], protocol: EvalViews) -> Views:
         """Test views of some clips as one batch."""

@@ -8,9 +8,8 @@
 Views hold small int16 grids. They become pixel fields on the device that uses them.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -64,10 +63,6 @@ class _Protocol:
         values |= {"segments": values[cls.SEGMENTS], "size": values["input_size"], "mirror": mirror}
         values["train_scales"] = tuple(values["train_scales"])
         return cls(**{field.name: values[field.name] for field in fields(cls)})
-
-    def settings(self) -> dict[str, Any]:
-        """All values as JSON has them."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
     @property
     def scale(self) -> InputScale:

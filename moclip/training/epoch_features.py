@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,7 @@ class ResampledFeatures(EpochFeatures):
         super().__init__(network, data, seed)
         self.batch_size, self.device = batch_size, device
         self.settings |= {"clips": digest_of([path.name for path in data.train.paths]), "batch size": batch_size}
-        self.settings |= {"views": data.train_views.settings()}
+        self.settings |= {"views": asdict(data.train_views)}
 
     def __call__(self, epoch: int) -> Tensor:
         count = len(self.data.train)

@@ -142,8 +142,7 @@ class TrainedHead:
             self.head = FusionHead(**self.arguments)
             optimizer = torch.optim.AdamW(self.head.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
             schedule = Schedule(settings.epochs, math.ceil(len(data.labels) / settings.batch_size))
-            kept = TrainingFolder(folder, self._dependencies()) if folder else None
-            self.trainer = Trainer(fabric, self.head, optimizer, schedule, kept)
+            self.trainer = Trainer(fabric, self.head, optimizer, schedule, self._folder(folder) if folder else None)
 
     @property
     def statistics(self) -> Mapping[str, Tensor]:
@@ -181,17 +180,13 @@ class TrainedHead:
             yield
             self._random = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
 
-    def _dependencies(self) -> dict[str, Any]:
-        data, chosen = self.data, self.settings.select == "test"
-        return {
-            "head": self.arguments,
-            "permuted": self.control.permuted,
-            "appearance": digest_of(data.appearance, data.labels),
-            "motion": self.motion.settings,
-            "fusion": self.settings.model_dump(mode="json", exclude={"seeds"}),
-            "chosen by": digest_of(data.tested, data.tested_labels) if chosen else None,
-            "seed": self.seed,
-        }
+    def _folder(self, path: Path) -> TrainingFolder:
+        data, settings = self.data, self.settings.model_dump(mode="json", exclude={"seeds"})
+        inputs = {"appearance": digest_of(data.appearance, data.labels)}
+        if self.settings.select == "test":
+            inputs["test clips"] = digest_of(data.tested, data.tested_labels)
+        facts = {"head": self.arguments, "permuted": self.control.permuted, "seed": self.seed}
+        return TrainingFolder(path, {**facts, "motion": self.motion.settings, "fusion": settings}, inputs)
 
 
 def _share(logits: Tensor, labels: Tensor) -> float:

@@ -3,7 +3,7 @@
 import copy
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,13 +74,13 @@ def train_motion_network(
     first = copy.deepcopy(network.state_dict())
     samples = TrainingSamples(clips["train"], TrainViews.from_sections(mv, config.motion, dataset.horizontal_flip))
     tested = EvalViews.from_sections(mv, config.motion, dataset.horizontal_flip)
-    depends = {
-        "first weights": state_hash(network),
-        "clips": digest_of([part.identities() for part in (clips["train"], held_out) if part]),
-        "views": samples.protocol.settings(),
+    settings = {
+        "views": asdict(samples.protocol),
         "mv": mv.training_fields(),
         "training": training.model_dump(mode="json", exclude={"devices", "workers"}),  # processes may change
     }
+    inputs = {"first weights": state_hash(network)}
+    inputs |= {split: digest_of(clips[split].identities()) for split in ("train", mv.select) if split in clips}
 
     def run(part: str = "", hold_out: bool = False, scored: bool = False, stop: int | None = None) -> pd.DataFrame:
         seed_everything(mv.seed, verbose=False)
@@ -105,7 +105,7 @@ def train_motion_network(
         )
         bar = f"motion network {part}".strip()
         schedule = loop.Schedule(mv.epochs, len(sampler), rate, stop, training.accumulate, progress=bar)
-        kept = TrainingFolder(folder / part, {**depends, "stop": stop}) if folder else None
+        kept = TrainingFolder(folder / part, {**settings, "stop": stop}, inputs) if folder else None
         return loop.fit(fabric, network, optimizer, batches, schedule, score if scored else None, kept)
 
     return network, loop.fit_selected(mv.select, run)

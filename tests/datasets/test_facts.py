@@ -82,8 +82,8 @@ def test_saturated_is_what_the_loader_counts(tmp_path: Path) -> None:
     film = tmp_path / "film.avi"
     halves = zip(moving(12, step=2), moving(12, step=5), strict=True)
     encode([np.concatenate([slow[:48], fast[:48]]) for slow, fast in halves], film, fps=10)
-    clip = Clip(film, 0, "A", "g", "film")
-    store_motion(film, content_path(tmp_path, sha256_file(clip.path)))
+    clip = Clip(film, 0, "A", "g", "film", sha256_file(film))
+    store_motion(film, content_path(tmp_path, clip.sha256))
     loaded = LoadedClips([clip], tmp_path)
     for scale in (InputScale("pixels", 3.0), InputScale("equivalent", 3.0)):
         own = read_facts(film, "")

@@ -22,10 +22,10 @@ def make_clips(tmp_path):
     """Clips of a data set from motion as given."""
 
     def make(*motions):
-        clips = [Clip(tmp_path / f"{n}.mp4", n % 2, "AB"[n % 2], f"g{n}", f"clip {n}") for n in range(len(motions))]
-        for clip, motion in zip(clips, motions, strict=True):
-            clip.path.write_text(f"stands for the video {clip.name}")
-            save_motion(motion, content_path(tmp_path, sha256_file(clip.path)), "sha")
+        clips = []
+        for n, motion in enumerate(motions):
+            clips.append(Clip(tmp_path / f"{n}.mp4", n % 2, "AB"[n % 2], f"g{n}", f"clip {n}", f"{n:064x}"))
+            save_motion(motion, content_path(tmp_path, clips[n].sha256), "sha")
         return LoadedClips(clips, tmp_path)
 
     return make
@@ -82,7 +82,7 @@ def test_batches_are_the_same_with_and_without_workers(samples, workers):
 def test_a_sample_asks_the_disk_for_nothing(samples, monkeypatch):
     """Neither hashes nor files: the packed motion is in memory."""
     expected = samples[0, 3]
-    for name in ("builtins.open", "os.stat", "moclip.inputs.clips.fingerprints", "moclip.inputs.clips.load_motion"):
+    for name in ("builtins.open", "os.stat", "moclip.inputs.clips.load_motion"):
         monkeypatch.setattr(name, lambda *arguments, name=name, **_: pytest.fail(f"{name}{arguments}"))
     sample = samples[0, 3]
     monkeypatch.undo()

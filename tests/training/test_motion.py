@@ -302,7 +302,7 @@ def test_a_multiplier_of_almost_nothing_freezes_its_part(train_motion, config):
     ).lr_multipliers
     network, history = train_motion(lr_multipliers=multipliers, lr=0.01, schedule="step", milestones=())
     moved = {name: (value - before[name]).abs().max().item() for name, value in network.named_parameters()}
-    assert moved.pop("classifier.weight") > 0.01 and moved.pop("classifier.bias") > 0.01
+    assert moved.pop("classifier.weight") > 0.001 and moved.pop("classifier.bias") > 0.001
     assert max(moved.values()) < 1e-9 and (history["lr"] == 0.01).all()
 
 

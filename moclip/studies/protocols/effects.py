@@ -1,4 +1,4 @@
-"""What of a result is the protocol: the protocols side by side, and the effect of each field with its noise."""
+"""How much of a result is due to the protocol: the protocols side by side, and the effect of each field."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,29 +17,29 @@ STREAMS = ("mv_only", "fusion")
 
 
 def system_name(stream: str, variant: str) -> str:
-    """``mv_only`` under a variant, as a system of its own: no dots, since it names files."""
+    """The name of a stream under a variant, as a separate system. It names files, so it has no dots."""
     return f"{stream}@{variant.replace('.', '-')}"
 
 
-def side_by_side(protocols: Mapping[str, Mapping[str, Any]], own: Mapping[str, Any]) -> pd.DataFrame:
-    """A row a field of the method, those in which the protocols differ first.
+def side_by_side(protocols: Mapping[str, Mapping[str, Any]], this_run: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per field of the method; fields in which the protocols differ come first.
 
     Parameters
     ----------
-    protocols : name -> field -> value; the first one is what the others are compared with.
-    own : field -> value in the run at hand.
+    protocols : name -> field -> value; the others are compared with the first.
+    this_run : field -> value of this run.
 
     Returns
     -------
     DataFrame
-        Columns field, one a protocol (``*`` marks what differs from the first), ``this run``.
+        Columns: field, one per protocol (``*`` marks what differs from the first), ``this run``.
     """
     first = next(iter(protocols.values()))
     rows = []
     for field in first:
         values = {name: values[field] for name, values in protocols.items()}
-        marked = {name: f"{_said(value)}{'' if value == first[field] else ' *'}" for name, value in values.items()}
-        rows.append({"field": field, **marked, "this run": _said(own[field])})
+        marked = {name: f"{_text(value)}{'' if value == first[field] else ' *'}" for name, value in values.items()}
+        rows.append({"field": field, **marked, "this run": _text(this_run[field])})
     table = pd.DataFrame(rows)
     differs = table[list(protocols)].apply(lambda row: row.str.endswith(" *").any(), axis=1)
     return pd.concat([table[differs], table[~differs]], ignore_index=True)
@@ -57,20 +57,20 @@ def effects(
     Parameters
     ----------
     predictions : of systems named by `system_name`.
-    trained : variants with a motion network of their own; the noise of seeds is theirs, since others repeat it.
-    variants : the first is what the others are compared with, the last the protocol in which all fields are changed.
+    trained : variants with a motion network of their own; the noise of seeds is estimated from these.
+    variants : the others are compared with the first; the last is the protocol in which all fields are changed.
 
     Returns
     -------
     DataFrame
-        A row a stream and variant: accuracy, difference with its paired group-bootstrap interval, ``noise`` (see
+        One row per stream and variant: accuracy, difference with its paired group-bootstrap interval, ``noise`` (see
         `seed_noise`), ``share_of_gap`` (of the last variant's difference; empty where that is no finding), reading.
     """
     rows = []
     for stream in STREAMS:
         systems = {variant: system_name(stream, variant) for variant in variants}
         noise = seed_noise(predictions, dataset, [systems[variant] for variant in trained], bootstrap.confidence)
-        own: list[dict[str, Any]] = []
+        part: list[dict[str, Any]] = []
         for variant, system in systems.items():
             estimate = metrics.accuracy(predictions, dataset, system, bootstrap)
             row = {"dataset": dataset, "stream": stream, "variant": variant, "accuracy": estimate.value}
@@ -78,9 +78,9 @@ def effects(
                 gap = metrics.difference(predictions, dataset, system, systems[variants[0]], bootstrap)
                 row |= {"difference": gap.value, "low": gap.low, "high": gap.high, "noise": noise}
                 row["reading"] = reading(row, variant, variants[0])
-            own.append(row | {"n_test": estimate.n, "seeds": estimate.seeds})
-        whole = own[-1]["difference"] if own[-1]["reading"] != UNCLEAR else np.nan
-        rows += [row | {"share_of_gap": row.get("difference", np.nan) / whole} for row in own]
+            part.append(row | {"n_test": estimate.n, "seeds": estimate.seeds})
+        whole = part[-1]["difference"] if part[-1]["reading"] != UNCLEAR else np.nan
+        rows += [row | {"share_of_gap": row.get("difference", np.nan) / whole} for row in part]
     table = pd.DataFrame(rows)
     numbers = ["accuracy", "difference", "low", "high", "noise", "share_of_gap"]
     table[numbers] = table[numbers].round(4) + 0.0  # no minus zero
@@ -92,7 +92,7 @@ UNCLEAR = "not distinguishable at this size"
 
 
 def reading(row: Mapping[str, Any], variant: str, base: str) -> str:
-    """A finding has an interval without zero, and is larger than what other seeds would change."""
+    """A difference counts if its interval excludes zero and it is larger than the noise of the seeds."""
     if not (row["low"] > 0 or row["high"] < 0):
         return UNCLEAR
     if not abs(row["difference"]) > row["noise"]:
@@ -101,10 +101,10 @@ def reading(row: Mapping[str, Any], variant: str, base: str) -> str:
 
 
 def seed_noise(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], confidence: float) -> float:
-    """How far apart two variants that differ in nothing but their seeds would lie, with this confidence.
+    """The difference to expect, with this confidence, between two variants that differ only in their seeds.
 
     The variance between seeds is pooled over the systems (a few seeds of one say little), and the difference of two
-    means of k seeds has twice that over k. Seeds are paired between variants, so that this errs on the wide side. NaN
+    means of k seeds has twice that variance over k. Seeds are paired between variants, so this is on the wide side. NaN
     with one seed.
     """
     rows = predictions[(predictions["dataset"] == dataset) & predictions["system"].isin(systems)]
@@ -117,31 +117,30 @@ def seed_noise(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], 
 
 
 def effect_dots(axes: Axes, table: pd.DataFrame, stream: str) -> None:
-    """Differences of one stream with their intervals, a row a variant; the band is the noise of the seeds.
+    """Differences of one stream with their intervals, one row per variant; the band is the noise of the seeds.
 
     Parameters
     ----------
     table : what `effects` returns.
     """
-    own = table[(table["stream"] == stream) & table["difference"].notna()].reset_index(drop=True)
-    noise = 100 * own["noise"].iloc[0]
+    shown = table[(table["stream"] == stream) & table["difference"].notna()].reset_index(drop=True)
+    noise = 100 * shown["noise"].iloc[0]
     if noise > 0:
         axes.axvspan(-noise, noise, color="#E6E6E6", lw=0, zorder=0, label="noise of the seeds")
     axes.axvline(0, color="black", lw=0.8)
-    values, errors = whiskers(own, "difference")
+    values, errors = whiskers(shown, "difference")
     axes.errorbar(
-        values, own.index, xerr=errors, fmt=SYSTEMS[stream].marker, ms=4, lw=0.9, color=SYSTEMS[stream].colour
+        values, shown.index, xerr=errors, fmt=SYSTEMS[stream].marker, ms=4, lw=0.9, color=SYSTEMS[stream].colour
     )
-    axes.axhline(len(own) - 1.5, color="#999999", lw=0.6, ls=":")
-    axes.set_yticks(own.index, own["variant"])
+    axes.axhline(len(shown) - 1.5, color="#999999", lw=0.6, ls=":")
+    axes.set_yticks(shown.index, shown["variant"])
     axes.tick_params(axis="y", length=0)
     base = 100 * table.loc[table["stream"] == stream, "accuracy"].iloc[0]
-    axes.set(
-        ylim=(len(own) - 0.5, -0.5), xlabel="difference (points)", title=f"{SYSTEMS[stream].label}: paper {base:.1f} %"
-    )
+    title = f"{SYSTEMS[stream].label}: paper {base:.1f} %"
+    axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel="difference (points)", title=title)
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {each}" for key, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

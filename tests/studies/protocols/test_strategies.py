@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torchvision.transforms import functional as vision
 
 from moclip.config.load import load_config
-from moclip.config.strategies import STRATEGIES, check, strategy
+from moclip.config.strategies import STRATEGIES, strategy
 from moclip.inputs.transforms import crop_resize
 from moclip.inputs.views import eval_views, to_input, train_views
+from moclip.registry import check
 from moclip.studies.protocols.strategies import SQUASH, reference_centres, reference_frames, reference_ranges
 
 # --- by name --------------------------------------------------------------------------------------------------------
@@ -26,7 +27,7 @@ from moclip.studies.protocols.strategies import SQUASH, reference_centres, refer
 def test_every_strategy_is_there():
     for field, table in STRATEGIES.items():
         for name in table:
-            assert (check(field, name) == name and callable(strategy(field, name))) or field == "crop_mode"
+            assert check(field, table, name) == name and strategy(field, name) is not None
     config = load_config("ucf101-reference")
     chosen = {field: getattr(config.mv, field) for field in ("sampling", "crop_mode", "flip", "test_flip")}
     assert chosen == {"sampling": "reference", "crop_mode": "squash", "flip": "reference", "test_flip": "random"}
