@@ -10,7 +10,7 @@ import numpy as np
 from moclip.datasets.base import Clip
 from moclip.io import keys
 from moclip.io.artefacts import load_json, save_json
-from moclip.io.fingerprints import sha256_of
+from moclip.io.fingerprints import FileHashes
 from moclip.io.parallel import for_each_file
 from moclip.io.paths import cache_dir
 from moclip.video import INTER, VideoError, probe, read_frames, read_motion
@@ -116,7 +116,7 @@ def facts_of(
     -------
     (facts, problems) : by clip name; a clip is in one of the two.
     """
-    hashes, failures = sha256_of([clip.path for clip in clips if not clip.sha256], workers)
+    hashes, failures = FileHashes().of([clip.path for clip in clips if not clip.sha256], workers)
     hashes |= {clip.path: clip.sha256 for clip in clips if clip.sha256}
     folder = cache_dir() / "facts" / keys.digest(keys.key("facts", {}))
     cached = {path: folder / sha[:2] / f"{sha}.json" for path, sha in hashes.items()}

@@ -6,50 +6,19 @@ that file, and the SHA-256 of the file that is read (another one where clips are
 key, and may be removed.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from moclip.datasets.base import VideoDataset, few
 from moclip.io import keys
-from moclip.io.artefacts import ArtefactError, load_json, save_json
-from moclip.io.fingerprints import sha256_of
+from moclip.io.artefacts import save_json
+from moclip.io.fingerprints import FileHashes
 
 
-class KnownHashes:
-    """SHA-256 of files, each read again only where its size, times or inode differ from the remembered ones.
-
-    Parameters
-    ----------
-    path : where to remember them.
-    rehash : read every file.
-    """
-
-    def __init__(self, path: Path, rehash: bool = False) -> None:
-        self.path = path
-        self.remembered: dict[str, list[Any]] = {}  # path -> size, mtime_ns, ctime_ns, inode, SHA-256
-        self.current: dict[str, list[Any]] = {}
-        if not rehash:
-            with suppress(OSError, ArtefactError):
-                self.remembered = load_json(path)
-
-    def of(self, paths: Sequence[Path], workers: int | None) -> tuple[dict[Path, str], list[tuple[Path, str]]]:
-        """Hashes by path, and (path, reason) of the files that cannot be read."""
-        states: dict[Path, list[Any]] = {}
-        failures = []
-        for path in dict.fromkeys(paths):
-            try:
-                stat = path.stat()
-                states[path] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-            except OSError as error:
-                failures.append((path, f"{type(error).__name__}: {error.strerror}"))
-        same = {path: known[-1] for path, state in states.items()
-                if (known := self.remembered.get(str(path))) and known[:-1] == state}  # fmt: skip
-        new, failed = sha256_of([path for path in states if path not in same], workers)
-        self.current |= {str(path): [*states[path], sha256] for path, sha256 in (same | new).items()}
-        return same | new, failures + failed
+class KnownHashes(FileHashes):
+    """The hashes of a data set's clips."""
 
     def hashed(
         self, dataset: VideoDataset, reasons: dict[str, str], workers: int | None
@@ -62,12 +31,6 @@ class KnownHashes:
         unread = dict(failures)
         reasons = {clip.name: unread[clip.path] for clip in dataset.clips if clip.path in unread} | reasons
         return dataset.with_clips(lambda clip: replace(clip, sha256=found.get(clip.path, ""))), reasons
-
-    def save(self) -> None:
-        """Remember the files that were asked for, and forget all others."""
-        if self.current != self.remembered:
-            with suppress(OSError):  # a folder that cannot be written: the next look reads these files again
-                save_json(self.path, self.current)
 
 
 def write(

@@ -192,8 +192,7 @@ def test_a_root_with_a_tilde_is_that_of_home(root, run, monkeypatch):
 def test_what_is_known_is_not_read_again(root, run, monkeypatch):
     prepare.prepare(settings(root, reencode=True), run)
     read: list[Path] = []
-    hashed = manifest.sha256_of
-    monkeypatch.setattr(manifest, "sha256_of", lambda paths, workers: read.extend(paths) or hashed(paths, workers))
+    monkeypatch.setattr("moclip.io.fingerprints.sha256_file", lambda path: read.append(path) or sha256_file(path))
     load_prepared(settings(root, reencode=True), run)
     assert not read
     touched(root)
