@@ -7,16 +7,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from scipy.special import softmax
 
 from moclip.errors import MoclipError
 from moclip.io.files import atomic_path
+
+if TYPE_CHECKING:  # loaded where a table is read or made: JSON is read at once
+    import pandas as pd
 
 FACTS = ("dataset", "protocol", "views", "n_train", "data")  # header entries that stand in every row too
 TOP = 5  # predictions list this many classes per clip
@@ -76,7 +77,7 @@ def load_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 
-def save_csv(path: Path, table: pd.DataFrame) -> None:
+def save_csv(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as CSV, without the index."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
@@ -101,6 +102,9 @@ def save_predictions(
     scores : (N, C); their softmax are probabilities.
     header : what made them: dataset, data (a sentence), protocol, n_train, views, and more where it helps.
     """
+    import pandas as pd
+    from scipy.special import softmax
+
     scores = np.asarray(scores, np.float32)
     if scores.shape != (len(clips["video"]), len(classes)):
         raise ValueError(
@@ -113,14 +117,12 @@ def save_predictions(
         )
     probabilities = softmax(scores, axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]  # (N, 5)
-    rows = pd.DataFrame({column: clips[column] for column in ("video", "group", "class_name")})
-    rows["pred"] = [classes[column] for column in best[:, 0]]
+    labels = np.array(classes, object)[best]
+    rows = pd.DataFrame({**clips, "pred": labels[:, 0]})
     for rank in range(best.shape[1]):
-        rows[f"top{rank + 1}"] = [classes[column] for column in best[:, rank]]
+        rows[f"top{rank + 1}"] = labels[:, rank]
         rows[f"score{rank + 1}"] = np.take_along_axis(probabilities, best, 1)[:, rank].round(6)
-    rows["system"], rows["seed"] = system, seed
-    for fact in FACTS:
-        rows[fact] = header[fact]
+    rows = rows.assign(system=system, seed=seed, **{fact: header[fact] for fact in FACTS})
     stem = folder / f"{system}-seed{seed}"
     full = {**header, "system": system, "seed": seed, "names": list(clips["video"]), "classes": list(classes)}
     save_tensors(stem.with_suffix(".safetensors"), {"scores": scores}, full)
@@ -133,19 +135,23 @@ def forget_predictions(folder: Path, system: str) -> None:
         path.unlink()
 
 
-def load_predictions(folder: Path, datasets: Sequence[str]) -> pd.DataFrame:
+def load_predictions(folder: Path, datasets: Sequence[str]) -> "pd.DataFrame":
     """All predictions on ``datasets`` under ``folder``, one row per clip, system, seed and data set.
 
     Columns are those of `read_predictions`.
     """
+    import pandas as pd
+
     files = [path for dataset in datasets for path in sorted((folder / dataset).glob("[!.]*.csv"))]
     if not files:
         raise FileNotFoundError(f"no predictions under {folder}; run the notebooks before this one: `moclip reproduce`")
     return pd.concat([read_predictions(file) for file in files], ignore_index=True)
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
+def read_predictions(path: Path) -> "pd.DataFrame":
     """One CSV of `save_predictions`, and ``correct`` (bool)."""
+    import pandas as pd
+
     with _reading(path):
         rows = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(NAMES, str))
     rows["correct"] = rows["pred"] == rows["class_name"]

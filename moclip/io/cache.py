@@ -53,7 +53,9 @@ def cached_rows(
     def write(least: int) -> None:
         for kind, new in unwritten.items():
             if len(new) >= least:
-                _add(folders[kind], new, key)
+                members = sorted(new)  # the file is named by its rows, so that two writers do not meet
+                path = folders[kind] / f"{keys.digest(members)}.safetensors"
+                save_tensors(path, {"rows": np.stack([new[name] for name in members])}, {"names": members, "key": key})
                 rows[kind] |= new
                 unwritten[kind] = {}
 
@@ -84,10 +86,3 @@ def _read(folder: Path, names: set[str]) -> Rows:
             continue
         rows |= {name: row.copy() for name, row in held.items() if name in names}
     return rows
-
-
-def _add(folder: Path, rows: Rows, key: Mapping[str, Any]) -> None:
-    """Write rows to a file that is named by the names in it, so that two writers do not meet."""
-    names = sorted(rows)
-    path = folder / f"{keys.digest(names)}.safetensors"
-    save_tensors(path, {"rows": np.stack([rows[name] for name in names])}, {"names": names, "key": key})

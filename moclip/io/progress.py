@@ -1,7 +1,7 @@
 """Progress of long work: a bar for a person, a status file for the program that runs the notebooks."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -21,14 +21,13 @@ def track(items: Iterable[T], description: str, total: int | None = None, unit: 
     if status is None:
         from tqdm.auto import tqdm
 
-        yield from tqdm(
-            items, desc=description, total=total, unit=unit, delay=0.5
-        )  # work that is done at once needs no bar
+        # No bar for work that is done at once.
+        yield from tqdm(items, desc=description, total=total, unit=unit, delay=0.5)
         return
-    if total is None and hasattr(items, "__len__"):
-        total = len(items)  # type: ignore[arg-type]
+    if total is None and isinstance(items, Sized):
+        total = len(items)
     for count, item in enumerate(items):
-        _write(status, f"{description} {count}/{total if total is not None else '?'}")
+        _write(status, f"{description} {count}/{total or '?'}")
         yield item
     _write(status, "")
 
