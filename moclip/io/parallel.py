@@ -6,9 +6,9 @@ standard library's pool stops all work when one worker dies, and joblib does too
 
 import multiprocessing
 import os
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from importlib import metadata
 from itertools import islice
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -43,17 +43,13 @@ class ClipsError(MoclipError):
         super().__init__(f"{message}\n{advice}" if advice else message)
 
 
-class SchedulerError(MoclipError):
-    """The Dask cluster cannot be used; the message says why and what to do."""
-
-
 def for_each_file(
     work: Callable[..., Any],
     jobs: Sequence[Job],
     description: str,
     workers: int | None = None,
     scheduler: str | None = None,
-    on_error: str = "raise",
+    on_error: Literal["raise", "skip"] = "raise",
     done: Callable[[Any, Any], None] | None = None,
 ) -> list[tuple[Path, str]]:
     """Call ``work(*job)`` for all jobs.
@@ -80,11 +76,9 @@ def for_each_file(
         a failure of that file.
     RuntimeError
         No worker can start.
-    SchedulerError
+    MoclipError
         The Dask cluster cannot be used.
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
     if not jobs:
         return []
     failures: list[tuple[Path, str]] = []
@@ -119,21 +113,13 @@ def _reason(error: Exception, path: Path) -> str:
 
 def _completed(submit: Submit, work: Callable[..., Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, "Future[Any]"]]:
     """Each job with its future, in the order in which they end."""
-    ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-    running: dict[Future[Any], Job] = {}
-    waiting = iter(jobs)
-
-    def submit_next(count: int) -> None:
-        for job in islice(waiting, count):
-            future = submit(work, job)
-            running[future] = job
-            future.add_done_callback(ended.put)
-
-    submit_next(UNDER_WAY)
-    while running:
-        future = ended.get()
-        yield running.pop(future), future
-        submit_next(1)
+    waiting, running = iter(jobs), dict[Future[Any], Job]()
+    while True:
+        running |= {submit(work, job): job for job in islice(waiting, UNDER_WAY - len(running))}
+        if not running:
+            return
+        for future in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
+            yield running.pop(future), future
 
 
 @contextmanager
@@ -165,14 +151,14 @@ def _cluster(address: str, timeout: float = 10) -> Iterator[Submit]:
     """Connect to a Dask scheduler that has ``timeout`` seconds to answer."""
     try:
         from distributed import Client
+
+        client = Client(address, timeout=timeout, set_as_default=False)
     except ImportError as error:
-        raise SchedulerError(
+        raise MoclipError(
             f"data.scheduler={address} needs Dask: pip install 'moclip-lite[distributed]' (or leave it unset)"
         ) from error
-    try:
-        client = Client(address, timeout=timeout, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise SchedulerError(
+        raise MoclipError(
             f"no Dask scheduler answers at {address} within {timeout:g} s; start one with `dask scheduler` and "
             f"`dask worker {address}`, or leave data.scheduler unset ({error})"
         ) from error
@@ -183,7 +169,7 @@ def _cluster(address: str, timeout: float = 10) -> Iterator[Submit]:
 
 
 def _check_workers(client: Any, address: str) -> None:
-    """Raise `SchedulerError` where a worker has other versions of what the stored bytes follow from.
+    """Raise `MoclipError` where a worker has other versions of what the stored bytes follow from.
 
     Dask's ``Client.get_versions`` knows nothing of av and of this package.
     """
@@ -192,12 +178,12 @@ def _check_workers(client: Any, address: str) -> None:
         client.submit(_versions, pure=False).result(timeout=WORKER_SECONDS)  # makes a cluster start a worker
         workers = client.run(_versions)
     except TimeoutError as error:
-        raise SchedulerError(f"no worker at {address} within {WORKER_SECONDS} s: `dask worker {address}`") from error
+        raise MoclipError(f"no worker at {address} within {WORKER_SECONDS} s: `dask worker {address}`") from error
     except ImportError as error:
-        raise SchedulerError(f"a worker at {address} cannot import moclip: install it there ({error})") from error
+        raise MoclipError(f"a worker at {address} cannot import moclip: install it there ({error})") from error
     for worker, installed in workers.items():
         if installed != here:
-            raise SchedulerError(
+            raise MoclipError(
                 f"worker {worker} has {installed}, this process {here}: results would differ; install the same versions"
             )
 
