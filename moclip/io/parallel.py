@@ -12,7 +12,6 @@ from concurrent import futures
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from importlib import metadata
 from itertools import islice
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -22,6 +21,7 @@ from pebble import ProcessExpired, ProcessPool
 
 import moclip
 from moclip.errors import MoclipError
+from moclip.io import keys
 from moclip.io.progress import track
 
 UNDER_WAY = 1000  # jobs submitted at once: enough for any machine, and few enough for a scheduler
@@ -189,4 +189,4 @@ def _check_workers(client: Any, address: str) -> None:
 
 
 def _versions() -> dict[str, str]:
-    return {"moclip": moclip.__version__, **{name: metadata.version(name) for name in ("av", "numpy")}}
+    return {"moclip": moclip.__version__, **keys.installed(("av", "numpy"))}

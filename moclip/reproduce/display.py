@@ -1,9 +1,11 @@
 """What the user sees while notebooks run: a line that changes on a terminal, elsewhere plain lines now and then."""
 
-import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from tqdm import tqdm
@@ -12,58 +14,70 @@ from moclip.reproduce.notebook import Progress
 from moclip.reproduce.stages import Stage
 
 Say = Callable[[str], None]
+_LOOK_EVERY = 0.5  # seconds
 _LINE_EVERY = 20.0  # seconds between status lines where there is no terminal
 
 
+def echo(line: str) -> None:
+    """Print a line, above the one that changes."""
+    with tqdm.external_write_mode():
+        typer.echo(line)
+
+
 class Display:
-    """What the user sees: on a terminal a line that changes, elsewhere plain lines now and then."""
+    """Says which stages are skipped, start, run and end.
+
+    Parameters
+    ----------
+    say : takes one line for the user.
+    due : seconds of the stages that will run, by name; None where nobody knows.
+    """
 
     def __init__(self, say: Say, stages: Sequence[Stage], due: Mapping[str, float | None]) -> None:
-        self.live = sys.stderr.isatty()
-        self.say: Say = tqdm.write if self.live and say is typer.echo else say
-        self.names = [stage.name for stage in stages]
-        self.due = due  # seconds of the stages that will run
-        self.bar: tqdm | None = None
-
-    def _place(self, stage: Stage) -> str:
-        return f"[{self.names.index(stage.name) + 1}/{len(self.names)}] {stage.name}"
+        self.say, self.due = say, due
+        self.places = {stage.name: f"[{number}/{len(stages)}] {stage.name}" for number, stage in enumerate(stages, 1)}
 
     def skipped(self, stage: Stage) -> None:
         """Say that a stage is up to date."""
-        self.say(f"{self._place(stage)}: unchanged, skipped")
+        self.say(f"{self.places[stage.name]}: unchanged, skipped")
 
     @contextmanager
-    def running(self, stage: Stage, reasons: Sequence[str]) -> Iterator[None]:
-        """Say that a stage starts, and that it is done."""
-        self.stage, self.start = stage, time.monotonic()
-        self.spoken = self.start
-        self.say(f"{self._place(stage)}: running ({brief(reasons)}){self._left()}")
-        self.bar = tqdm(total=1, bar_format="{desc}", leave=False, dynamic_ncols=True) if self.live else None
-        try:
-            yield
-        finally:
-            if self.bar is not None:
-                self.bar.close()
-        self.say(f"{self._place(stage)}: done in {clock(time.monotonic() - self.start)}")
+    def running(self, stage: Stage, reasons: Sequence[str]) -> Iterator[Progress]:
+        """Say that a stage starts, where it is while the block runs, and that it is done."""
+        place, end, start = self.places[stage.name], threading.Event(), time.monotonic()
+        self.say(f"{place}: running ({brief(reasons)}){self._left(stage, 0)}")
+        with (
+            tempfile.TemporaryDirectory(prefix="moclip-", ignore_cleanup_errors=True) as folder,
+            tqdm(total=1, bar_format="{desc}", leave=False, dynamic_ncols=True, disable=None) as bar,  # off a terminal
+        ):
+            progress = Progress(Path(folder))
 
-    def update(self, progress: Progress) -> None:
-        """Show where the running notebook is."""
-        elapsed = time.monotonic() - self.start
-        parts = [f"cell {progress.cell}/{progress.cells}", progress.status, clock(elapsed)]
-        line = f"{self._place(self.stage)}: {' · '.join(part for part in parts if part)}{self._left()}"
-        if self.bar is not None:
-            self.bar.set_description_str(line)
-        elif time.monotonic() - self.spoken >= _LINE_EVERY:
-            self.spoken = time.monotonic()
-            self.say(line)
+            def show() -> None:
+                spoken = start
+                while not end.wait(_LOOK_EVERY):
+                    now = time.monotonic()
+                    line = f"{place}: {progress} · {clock(now - start)}{self._left(stage, now - start)}"
+                    bar.set_description_str(line)
+                    if bar.disable and now - spoken >= _LINE_EVERY:
+                        spoken = now
+                        self.say(line)
 
-    def _left(self) -> str:
+            thread = threading.Thread(target=show, daemon=True)
+            thread.start()
+            try:
+                yield progress
+            finally:
+                end.set()
+                thread.join()
+        self.say(f"{place}: done in {clock(time.monotonic() - start)}")
+
+    def _left(self, stage: Stage, elapsed: float) -> str:
         """``, about 3 min 05 s left`` for all that is still to run, where it is known."""
-        later = [self.due.get(name, 0.0) for name in self.names[self.names.index(self.stage.name) + 1 :]]
-        this = self.due.get(self.stage.name, 0.0)
+        names = list(self.places)
+        this, *later = [self.due.get(name, 0.0) for name in names[names.index(stage.name) :]]
         if this is None or None in later:
             return ""
-        left = max(this - (time.monotonic() - self.start), 0) + sum(seconds or 0 for seconds in later)
+        left = max(this - elapsed, 0) + sum(seconds or 0 for seconds in later)
         return f", about {clock(left)} left" if left >= 1 else ""
 
 

@@ -6,96 +6,74 @@ and its artefacts are the recorded ones.
 """
 
 import ast
-import json
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from moclip.config.load import leaves
 from moclip.config.sections import Config
 from moclip.config.strategies import studies
 from moclip.io import keys
-from moclip.io.files import atomic_path, sha256_file
-from moclip.io.parallel import ClipsError
+from moclip.io.artefacts import ArtefactError, load_json, save_json
+from moclip.io.fingerprints import FileHashes, fingerprints
 from moclip.reproduce.stages import Stage, StageError, matches
 
 # No part of a key: how fast, and where the user's files lie. What lies there is an input.
-NOT_KEYED = ("data.workers", "data.scheduler", "data.root", "data.annotation_path", "figures.video")
+NOT_KEYED = {"data": {"workers", "scheduler", "root", "annotation_path"}, "figures": {"video"}}
 USERS_FILES = ("data.root", "data.annotation_path", "figures.video")
 PUBLISHED = ("tables/", "figures/")  # folders of what the reader sees
 _NO_VIDEOS = (".txt", ".md")  # notes among the videos
 
 
-@dataclass(frozen=True)
-class State:
-    """A stage's key now, and why the stage has to run (no reasons: it is up to date)."""
-
-    key: dict[str, Any]
-    reasons: tuple[str, ...]
-
-
 def hashes(run: Path, globs: Sequence[str]) -> dict[str, str]:
     """SHA-256 of each file that the globs cover, by path relative to the run."""
     paths = sorted({path for glob in globs for path in matches(run, glob)})
-    return {
-        path.relative_to(run).as_posix(): _sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths
-    }
+    return {path.relative_to(run).as_posix(): sha256 for path, sha256 in _contents(paths, run).items()}
+
+
+def _contents(paths: Sequence[Path], run: Path) -> dict[Path, str]:
+    """SHA-256 of files; the run remembers them."""
+    known = _known(run)
+    found = fingerprints(paths, known=known)
+    known.save()
+    return found
 
 
 @cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # size and time are there to key the cache
-    return sha256_file(path)
+def _known(run: Path) -> FileHashes:
+    return FileHashes(run / "stages" / ".hashes.json")
 
 
-def state(stage: Stage, config: Config, run: Path, package: Path) -> State:
-    """Compare the key of a stage with its record."""
+def state(stage: Stage, config: Config, run: Path, package: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The key of a stage now, and why the stage has to run (no reasons: its record has the same key)."""
     now = stage_key(stage, config, run, package)
     record = read_record(stage, run)
     if record is None:
-        return State(now, ("not run yet",))
+        return now, ("not run yet",)
     made = hashes(run, list(record["made"]))
     lost = [f"{path} {'was changed since' if path in made else 'is missing'}" for path in record["made"]
             if made.get(path) != record["made"][path]]  # fmt: skip
-    return State(now, (*keys.differences(record["key"], now), *lost))
+    return now, (*keys.differences(record["key"], now), *lost)
 
 
 def stage_key(stage: Stage, config: Config, run: Path, package: Path) -> dict[str, Any]:
     """The parts of a stage's key: notebook, rooms that its code imports, libraries, configuration, inputs."""
-    settings = _chosen(config, stage.config)
-    rooms = sorted({*keys.rooms([python(code, stage) for code in stage.code], package), *studies(settings)})
+    whole = config.model_dump(mode="json", exclude=NOT_KEYED)
+    fields = whole | leaves({"figures": whole["figures"]})
+    settings = {name: fields[name] for name in stage.config if name in fields}
+    sources = [python(code, stage) for code in stage.code]
+    rooms = sorted({*keys.rooms(sources, package), *studies(settings)})
     declared = {"needs": (*stage.needs, *stage.uses), "makes": stage.makes, "config": stage.config}
-    cells = [_meaning(code) for code in stage.code]
-    parts = {
-        "code": {"this notebook": keys.digest([cells, declared]), **keys.code(rooms, package)},
-        "versions": keys.versions(rooms),
-        "settings": settings,
-        "inputs": _users_files(stage, config, run) | hashes(run, declared["needs"]),
-    }
-    return json.loads(json.dumps(parts))  # type: ignore[no-any-return]
-
-
-def _meaning(code: str) -> tuple[str, bool]:
-    """A cell without its comments, and whether it ends in the semicolon that hides its last value."""
-    try:
-        return keys.meaning(code), code.rstrip().endswith(";")
-    except SyntaxError:  # IPython's own lines
-        return code, False
-
-
-def _chosen(config: Config, names: Sequence[str]) -> dict[str, Any]:
-    """The named sections and fields of the configuration that are keyed, by name."""
-    whole = config.model_dump(mode="json")
-    chosen = {name: reduce(lambda part, key: part[key], name.split("."), whole) for name in names}
-    for field in NOT_KEYED:
-        section, name = field.split(".")
-        chosen.pop(field, None)
-        chosen.get(section, {}).pop(name, None)
-    return chosen
+    # A semicolon at the end of a cell hides its last value.
+    cells = [(keys.meaning(ast.parse(source)), source.rstrip().endswith(";")) for source in sources]
+    inputs = _users_files(stage, config, run) | hashes(run, declared["needs"])
+    key = keys.key_of_rooms(rooms, settings, inputs, package)
+    key["code"]["this notebook"] = keys.digest([cells, declared])
+    return key
 
 
 def _users_files(stage: Stage, config: Config, run: Path) -> dict[str, str]:
@@ -106,49 +84,34 @@ def _users_files(stage: Stage, config: Config, run: Path) -> dict[str, str]:
         place: Path | None = getattr(getattr(config, section), name)
         reads = field in stage.config or section in stage.config
         prepared = section == "data" and any(need.startswith("data/") for need in stage.needs)  # its manifest is keyed
-        if reads and place is not None and not prepared and (section, config.data.name) != ("data", "moving_photos"):
-            files = [place] if place.is_file() else _walk(place)
-            skipped = _NO_VIDEOS if name == "root" else ()
-            memo = run / "stages" / f".{field}.stat"
-            contents = _contents([path for path in files if path.suffix not in skipped], memo)
-            names = {os.path.relpath(path, place): contents[path] for path in contents}
-            result[f"files in {field}"] = keys.digest(names)
+        generated = section == "data" and config.data.name == "moving_photos"
+        if place is None or not reads or prepared or generated:
+            continue
+        files = [place] if place.is_file() else [
+            Path(folder) / each for folder, _, names in os.walk(place, followlinks=True)
+            for each in names if not each.startswith(".")
+        ]  # fmt: skip
+        contents = _contents([path for path in files if name != "root" or path.suffix not in _NO_VIDEOS], run)
+        relative = {os.path.relpath(path, place): sha256 for path, sha256 in contents.items()}
+        result[f"files in {field}"] = keys.digest(relative)
     return result
 
 
-def _walk(place: Path) -> list[Path]:
-    return sorted(
-        Path(folder) / name
-        for folder, _, names in os.walk(place, followlinks=True)
-        for name in names
-        if not name.startswith(".")
-    )
-
-
-def _contents(paths: Sequence[Path], memo: Path) -> dict[Path, str]:
-    """SHA-256 of the user's files; one that looks as it did when it was hashed is not read again."""
-    from moclip.datasets.manifest import KnownHashes  # loads pandas
-
-    known = KnownHashes(memo)
-    hashes, failures = known.of(paths, None)
-    if failures:
-        raise ClipsError(failures, len(paths))
-    known.save()
-    return hashes
-
-
 def python(code: str, stage: Stage) -> str:
-    """A cell as plain Python: IPython's own lines (``%matplotlib inline``, ``!ls``) say nothing about imports."""
-    plain = re.sub(r"(?m)^([ \t]*)[%!].*$", r"\1pass", code)
-    for text in (code, plain):
-        try:
-            ast.parse(text)
-            return text
-        except SyntaxError as problem:
-            error = problem
-    if code.startswith("%%"):  # another language, or free text
-        return ""
-    raise StageError(f"{stage.path.name}: a cell is not Python ({error.msg}): {(error.text or '').strip()}")
+    """A cell as plain Python, also where it has IPython's own lines (``%matplotlib inline``, ``!ls``)."""
+    try:
+        ast.parse(code)
+        return code
+    except SyntaxError:
+        from IPython.core.inputtransformer2 import TransformerManager
+
+        plain = TransformerManager().transform_cell(code)
+    try:
+        ast.parse(plain)
+        return plain
+    except SyntaxError as error:
+        problem = f"{error.msg}): {(error.text or '').strip()}"
+        raise StageError(f"{stage.path.name}: a cell is not Python ({problem}") from None
 
 
 def record_path(stage: Stage, run: Path) -> Path:
@@ -158,22 +121,12 @@ def record_path(stage: Stage, run: Path) -> Path:
 
 def read_record(stage: Stage, run: Path) -> dict[str, Any] | None:
     """The record of a stage's last success; None where there is none, or none that can be read."""
-    record = _read_json(record_path(stage, run))
-    complete = record is not None and {"key", "made", "seconds"} <= record.keys() and isinstance(record["key"], dict)
-    return record if complete else None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        record = load_json(record_path(stage, run))
+    except (FileNotFoundError, ArtefactError):
         return None
-    return values if isinstance(values, dict) else None
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:  # not by io.artefacts, which loads pandas
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    complete = isinstance(record, dict) and {"key", "made", "seconds"} <= record.keys()
+    return record if complete and isinstance(record["key"], dict) else None
 
 
 def signatures(stage: Stage, run: Path) -> dict[Path, tuple[int, int, int]]:
@@ -206,7 +159,7 @@ def write_record(stage: Stage, run: Path, profile: str, key: dict[str, Any], sec
         "seconds": round(seconds, 1), "git_commit": git_commit(stage.path.parent),
         "python": platform.python_version(), "platform": platform.platform(),
     }  # fmt: skip
-    _write_json(record_path(stage, run), record)
+    save_json(record_path(stage, run), record)
 
 
 def git_commit(folder: Path) -> str | None:

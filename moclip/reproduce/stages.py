@@ -18,9 +18,11 @@ import fnmatch
 import graphlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from moclip.config.load import explain
 from moclip.config.sections import Config, Figures
 from moclip.errors import MoclipError, nearest
 
@@ -29,19 +31,20 @@ class StageError(MoclipError):
     """Declarations of notebooks do not fit together, or a stage cannot run; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(BaseModel):
     """One notebook and what it declares."""
 
+    model_config = ConfigDict(frozen=True)
+
     path: Path
+    code: tuple[str, ...] = Field(repr=False)
     title: str
     needs: tuple[str, ...]
-    uses: tuple[str, ...]
     makes: tuple[str, ...]
-    keeps: tuple[str, ...]
-    config: tuple[str, ...]
-    seconds: dict[str, float] = field(hash=False)
-    code: tuple[str, ...] = field(repr=False)
+    uses: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
+    config: tuple[str, ...] = tuple(Config.model_fields)
+    seconds: dict[str, float] = {}
 
     @property
     def name(self) -> str:
@@ -76,29 +79,21 @@ def _read(path: Path) -> Stage:
         ) from error
     if not isinstance(declared, dict) or not {"needs", "makes"} <= declared.keys():
         raise StageError(f"{path.name}: its metadata lack 'moclip' with 'needs' and 'makes' (lists of globs)")
-    known = ["config", "keeps", "makes", "needs", "seconds", "title", "uses"]
+    entries = sorted(Stage.model_fields.keys() - {"path", "code"})
     sections = [*Config.model_fields, *(f"figures.{name}" for name in Figures.model_fields)]
-    for word, words, what in [(key, known, "entry") for key in declared] + [
-        (section, sections, "config section") for section in declared.get("config", sections)
-    ]:
-        if word not in words:
-            raise StageError(
-                f"{path.name}: unknown {what} {word!r} in its 'moclip' metadata{nearest(word, words)}; "
-                f"there are: {', '.join(words)}"
-            )
+    for what, words, known in (("entry", declared, entries), ("config section", declared.get("config", ()), sections)):
+        for word in words:
+            if word not in known:
+                raise StageError(
+                    f"{path.name}: unknown {what} {word!r} in its 'moclip' metadata{nearest(word, known)}; "
+                    f"there are: {', '.join(known)}"
+                )
     if not any("parameters" in cell["metadata"].get("tags", []) for cell in cells):
         raise StageError(f"{path.name}: no code cell is tagged 'parameters' (it sets `profile` and `overrides`)")
-    return Stage(
-        path=path,
-        title=declared.get("title", path.stem),
-        needs=tuple(declared["needs"]),
-        uses=tuple(declared.get("uses", ())),
-        makes=tuple(declared["makes"]),
-        keeps=tuple(declared.get("keeps", ())),
-        config=tuple(declared.get("config", Config.model_fields)),
-        seconds=declared.get("seconds", {}),
-        code=tuple("".join(cell["source"]) for cell in cells),
-    )
+    try:
+        return Stage(path=path, code=["".join(cell["source"]) for cell in cells], **{"title": path.stem, **declared})
+    except ValidationError as error:
+        raise StageError(f"{path.name}: its 'moclip' metadata: {explain(error)}") from None
 
 
 def order(stages: Sequence[Stage]) -> list[Stage]:

@@ -13,9 +13,9 @@ from moclip.config.sections import Fusion
 from moclip.config.strategies import strategy
 from moclip.inputs.clips import LoadedClips
 from moclip.inputs.views import EvalViews, TrainViews, join, to_input, train_views
+from moclip.io import keys
 from moclip.models.backbones import state_hash
 from moclip.models.mv_tsn import MVTSN
-from moclip.training.state import digest_of
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class PooledFeatures(EpochFeatures):
                 f"{segments} segments cannot be drawn from {self.pool.shape[1]} views: raise fusion.train_views"
             )
         self.parts = np.array_split(np.arange(self.pool.shape[1]), segments)  # one view is drawn from each
-        self.settings |= {"pool": digest_of(self.pool), "segments": segments}
+        self.settings |= {"pool": keys.digest(self.pool), "segments": segments}
 
     def __call__(self, epoch: int) -> Tensor:
         rng, count = np.random.default_rng([self.seed, epoch]), len(self.pool)
@@ -123,7 +123,7 @@ class ResampledFeatures(EpochFeatures):
     ) -> None:
         super().__init__(network, data, seed)
         self.batch_size, self.device = batch_size, device
-        self.settings |= {"clips": digest_of([path.name for path in data.train.paths]), "batch size": batch_size}
+        self.settings |= {"clips": keys.digest([path.name for path in data.train.paths]), "batch size": batch_size}
         self.settings |= {"views": asdict(data.train_views)}
 
     def __call__(self, epoch: int) -> Tensor:

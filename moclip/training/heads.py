@@ -14,11 +14,12 @@ from torch import Tensor
 
 from moclip.config.sections import Fusion
 from moclip.inputs.clips import shuffled
+from moclip.io import keys
 from moclip.io.progress import track
 from moclip.models.fusion import FusionHead
 from moclip.training.epoch_features import EpochFeatures
 from moclip.training.loop import TEST_CLIPS_CHOOSE, Batch, Schedule, Trainer, log, make_fabric
-from moclip.training.state import TrainingFolder, digest_of
+from moclip.training.state import TrainingFolder
 
 
 class Control(NamedTuple):
@@ -182,9 +183,9 @@ class TrainedHead:
 
     def _folder(self, path: Path) -> TrainingFolder:
         data, settings = self.data, self.settings.model_dump(mode="json", exclude={"seeds"})
-        inputs = {"appearance": digest_of(data.appearance, data.labels)}
+        inputs = {"appearance": keys.digest([data.appearance, data.labels])}
         if self.settings.select == "test":
-            inputs["test clips"] = digest_of(data.tested, data.tested_labels)
+            inputs["test clips"] = keys.digest([data.tested, data.tested_labels])
         facts = {"head": self.arguments, "permuted": self.control.permuted, "seed": self.seed}
         return TrainingFolder(path, {**facts, "motion": self.motion.settings, "fusion": settings}, inputs)
 

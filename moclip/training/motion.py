@@ -16,11 +16,12 @@ from moclip.config.sections import MV, Config
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.inputs.clips import EpochSampler, LoadedClips, TrainingSamples, training_loader
 from moclip.inputs.views import EvalViews, TrainViews, Views, to_input
+from moclip.io import keys
 from moclip.io.progress import track
 from moclip.models.backbones import state_hash
 from moclip.models.mv_tsn import MVTSN, average_views
 from moclip.training import loop
-from moclip.training.state import TrainingFolder, digest_of
+from moclip.training.state import TrainingFolder
 
 
 def training_and_selection_clips(dataset: VideoDataset, config: Config, select: str) -> tuple[list[Clip], list[Clip]]:
@@ -80,7 +81,7 @@ def train_motion_network(
         "training": training.model_dump(mode="json", exclude={"devices", "workers"}),  # processes may change
     }
     inputs = {"first weights": state_hash(network)}
-    inputs |= {split: digest_of(clips[split].identities()) for split in ("train", mv.select) if split in clips}
+    inputs |= {split: keys.digest(clips[split].identities()) for split in ("train", mv.select) if split in clips}
 
     def run(part: str = "", hold_out: bool = False, scored: bool = False, stop: int | None = None) -> pd.DataFrame:
         seed_everything(mv.seed, verbose=False)

@@ -1,7 +1,6 @@
 """The folder of a training: its state after every epoch, so that a kill loses at most one, and its key."""
 
 import csv
-import hashlib
 import itertools
 import json
 import logging
@@ -12,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
@@ -23,20 +21,8 @@ from moclip.io.artefacts import load_json, save_csv, save_json
 from moclip.io.files import atomic_path
 
 State = dict[str, Any]
+README = Path(__file__).with_name("folder.md")  # what each folder says of itself
 PAUSE = 1.0  # seconds between two states at least: a shorter epoch is cheaper to repeat than to keep
-
-README = """\
-One training, {name}.
-
-key.json           what the weights depend on: code, versions, settings, inputs
-log.csv            one row per epoch
-resume.ckpt        state after the last epoch, while the training is unfinished
-last.safetensors   weights after the last epoch; the key is in their metadata
-best.safetensors   weights of the best epoch, where one is selected
-
-The same command resumes a training that was killed. With another key the training starts again, and this folder moves
-to ../set-aside/; with the old key it comes back.
-"""
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +37,7 @@ class TrainingFolder:
     inputs : content hashes or keys of what the network is trained on, by name.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        settings: Mapping[str, Any],
-        inputs: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> None:
         self.path, self._kept_at = path, -math.inf
         self.key = keys.key("training", settings, inputs, studies(settings))
 
@@ -73,7 +54,7 @@ class TrainingFolder:
             earlier.rename(self.path)
             return
         self.path.mkdir(parents=True)
-        (self.path / "README.txt").write_text(README.format(name=self.path.name))
+        (self.path / "README.txt").write_text(README.read_text("utf-8").format(name=self.path.name))
         save_json(self.path / "key.json", self.key)
 
     def find(self) -> State | None:
@@ -125,10 +106,9 @@ def set_aside(path: Path, reasons: Sequence[str], retired: bool = True) -> Path 
     if not any(path.rglob("resume.ckpt")) and not any(path.rglob("last.safetensors")):
         shutil.rmtree(path)
         return None
-    aside = base = _aside(path, _kept_key(path))
-    if retired or base.exists():
-        numbered = (base.with_name(f"{base.name}-{number}") for number in itertools.count(1))
-        aside = next(path for path in numbered if not path.exists())
+    base = _aside(path, _kept_key(path))
+    endings = itertools.chain([] if retired else [""], (f"-{number}" for number in itertools.count(1)))
+    aside = next(aside for ending in endings if not (aside := base.with_name(base.name + ending)).exists())
     aside.parent.mkdir(exist_ok=True)
     (path / "reason.txt").write_text("\n".join(reasons) + "\n")
     path.rename(aside)
@@ -147,14 +127,5 @@ def _aside(path: Path, key: Mapping[str, Any]) -> Path:
 def read_log(path: Path) -> list[dict[str, float]]:
     """The rows of a ``log.csv``, to the last bit, which pandas' own reading of numbers may lose."""
     with open(path, newline="") as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     return [{**row, "epoch": int(row["epoch"])} for row in rows]
-
-
-def digest_of(*values: Any) -> str:
-    """Short hash of tensors, arrays and anything with a ``repr`` that says all."""
-    digest = hashlib.sha256()
-    for value in values:
-        array = isinstance(value, torch.Tensor | np.ndarray)
-        digest.update(np.ascontiguousarray(value).tobytes() if array else repr(value).encode())
-    return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from moclip.io import keys
 
@@ -64,6 +65,12 @@ def test_prose_makes_nothing_stale(package):
     assert all_keys() == before
 
 
+def test_arrays_count_by_their_values():
+    one, two = torch.arange(3.0), torch.arange(3.0)
+    assert keys.digest(["a", one]) == keys.digest(("a", two)) == keys.digest(["a", one.numpy()])
+    assert keys.digest(["a", one]) != keys.digest(["a", one + 1])
+
+
 @pytest.mark.parametrize(
     ("one", "two", "same"),
     [
@@ -75,7 +82,7 @@ def test_prose_makes_nothing_stale(package):
     ],
 )
 def test_meaning(one, two, same):
-    assert (keys.meaning(one) == keys.meaning(two)) == same
+    assert (keys.meaning(ast.parse(one)) == keys.meaning(ast.parse(two))) == same
 
 
 def test_other_files_count_by_their_bytes_and_yaml_by_its_values(package):

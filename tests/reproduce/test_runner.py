@@ -12,13 +12,14 @@ import nbformat
 import pandas as pd
 import pytest
 
-from moclip.config.sections import ConfigError
+from moclip.config.sections import ConfigError, Report
+from moclip.errors import MoclipError
 from moclip.io import paths
 from moclip.io.progress import STATUS_VARIABLE, track
 from moclip.reproduce.display import Display, clock
-from moclip.reproduce.notebook import NotebookError, Progress
-from moclip.reproduce.publish import PublishError, publish, publish_seeds
-from moclip.reproduce.runner import BusyError, figures, folds, locked, plan, reproduce, seeds
+from moclip.reproduce.notebook import NotebookError
+from moclip.reproduce.publish import publish, publish_repeated
+from moclip.reproduce.runner import figures, locked, plan, repeat, reproduce
 from moclip.reproduce.stages import StageError
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,7 @@ def notebooks(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "QtAgg")
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # a killed runner cannot clean up
     folder = tmp_path / "notebooks"
+    monkeypatch.setattr("moclip.io.paths.notebooks_dir", lambda: folder)
     write_notebook(folder, "01_first", FIRST, makes=["tables/first.csv"], config=["mv"])
     write_notebook(folder, "02_second", SECOND, needs=["tables/first.csv"], makes=["tables/results.csv"], config=["mv"])
     return folder
@@ -95,7 +97,7 @@ def in_process(monkeypatch):
     """Execute notebooks in this process instead of a kernel; returns the names of those that ran."""
     ran = []
 
-    def execute(notebook, copy, parameters, package, report):
+    def execute(notebook, copy, parameters, package, progress):
         ran.append(notebook.stem)
         names: dict = {}
         for cell in nbformat.read(notebook, as_version=4).cells:
@@ -144,9 +146,8 @@ def test_real_kernels_whatever_the_users_setup(notebooks, tmp_path, monkeypatch)
         (spec / "kernel.json").write_text('{"argv": ["/bin/false"], "display_name": "broken", "language": "python"}')
         monkeypatch.setenv(place, str(tmp_path / place))
     lines: list[str] = []
-    options = {"notebooks": notebooks, "say": lines.append}
-    outcomes = reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options)
-    assert [(o.stage.name, o.ran) for o in outcomes] == [("01_first", True), ("02_second", True)]
+    options = {"say": lines.append}
+    assert reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options) == ["01_first", "02_second"]
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "JUPYTER_PATH"), "the user's environment is given back"
 
     run = paths.run_dir("smoke")
@@ -160,14 +161,14 @@ def test_real_kernels_whatever_the_users_setup(notebooks, tmp_path, monkeypatch)
     assert any("01_first: running (not run yet)" in line for line in lines)
 
     lines.clear()
-    assert not any(o.ran for o in reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options))
+    assert reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options) == []
     assert lines[:2] == ["[1/2] 01_first: unchanged, skipped", "[2/2] 02_second: unchanged, skipped"]
 
     path = notebooks / "01_first.ipynb"
     path.write_text(
         path.read_text().replace("# Title", "# A better title").replace("import os, sys", "import os, sys  # two")
     )
-    assert not any(o.ran for o in reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options))
+    assert reproduce("smoke", {"mv.epochs": 3, "run": "smoke"}, **options) == []
     renewed = nbformat.read(run / "notebooks" / "01_first.ipynb", as_version=4)
     assert renewed.cells[0].source == "# A better title" and "# two" in renewed.cells[-1].source
     assert len(renewed.cells) == len(copy.cells) and renewed.cells[-1].outputs == copy.cells[-1].outputs
@@ -190,12 +191,12 @@ def test_a_failure_names_notebook_cell_and_error_and_leaves_the_copy(notebooks):
 def test_a_dead_kernel_is_a_failure_with_its_cell(notebooks):
     write_notebook(notebooks, "01_first", "import os", "os._exit(9)", makes=["tables/first.csv"])
     with pytest.raises(NotebookError, match=r"01_first.ipynb failed in cell 4 of 4\n +os._exit\(9\)\n.*DeadKernel"):
-        reproduce("smoke", only="01", notebooks=notebooks, say=lambda line: None)
+        reproduce("smoke", only="01", say=lambda line: None)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_stopped_in_the_middle_it_leaves_no_kernel_and_finishes_later(notebooks, in_process, number, code):
-    reproduce("smoke", {"run": "straight"}, notebooks=notebooks, say=lambda line: None)
+    reproduce("smoke", {"run": "straight"}, say=lambda line: None)
     straight = {p.name: p.read_bytes() for p in (paths.run_dir("straight") / "tables").iterdir()}
 
     write_notebook(notebooks, "02_second", SECOND + SLOW, needs=["tables/first.csv"], makes=["tables/results.csv"])
@@ -212,7 +213,7 @@ def test_stopped_in_the_middle_it_leaves_no_kernel_and_finishes_later(notebooks,
 
     in_process.clear()
     (pid.parent / "go").touch()
-    reproduce("smoke", notebooks=notebooks, say=lambda line: None)
+    reproduce("smoke", say=lambda line: None)
     assert in_process == ["02_second"], "what was finished is not run again"
     assert {p.name: p.read_bytes() for p in (paths.run_dir("smoke") / "tables").iterdir()} == straight
 
@@ -223,12 +224,12 @@ def test_a_full_disk_is_not_called_a_dead_kernel(notebooks, monkeypatch):
 
     monkeypatch.setattr("papermill.execute_notebook", execute_notebook)
     with pytest.raises(NotebookError, match="No space left on device\n"):
-        reproduce("smoke", only="01", notebooks=notebooks, say=lambda line: None)
+        reproduce("smoke", only="01", say=lambda line: None)
 
 
 def test_only_force_and_stale_stages(notebooks, in_process):
     lines: list[str] = []
-    options = {"notebooks": notebooks, "say": lines.append}
+    options = {"say": lines.append}
     with pytest.raises(StageError, match=r"02_second needs 'tables/first.csv'.*01_first makes it"):
         reproduce("smoke", only="02", **options)
     reproduce("smoke", only="01", **options)
@@ -248,7 +249,7 @@ def test_force_trains_again_what_a_training_folder_would_spare(notebooks, in_pro
     keeps = {"makes": ["tables/first.csv"], "keeps": ["training/part"]}
     write_notebook(notebooks, "01_first", FIRST, train, config=["mv"], **keeps)
     path = paths.run_dir("smoke") / "training" / "part" / "refit" / "last.safetensors"
-    options = {"notebooks": notebooks, "say": lambda line: None}
+    options = {"say": lambda line: None}
     reproduce("smoke", **options)
     path.write_text("by moclip train")
     reproduce("smoke", **options)
@@ -264,7 +265,7 @@ def test_force_trains_again_what_a_training_folder_would_spare(notebooks, in_pro
 def test_an_artefact_not_made_is_an_error(notebooks, in_process):
     write_notebook(notebooks, "01_first", "x = 1", makes=["tables/first.csv"])
     with pytest.raises(StageError, match="01_first ran to its end but did not make 'tables/first.csv'"):
-        reproduce("smoke", notebooks=notebooks, say=lambda line: None)
+        reproduce("smoke", say=lambda line: None)
 
 
 def test_a_run_belongs_to_one_process_at_a_time(notebooks, in_process):
@@ -277,8 +278,8 @@ def test_a_run_belongs_to_one_process_at_a_time(notebooks, in_process):
     assert other.stdout is not None
     other.stdout.readline()
     try:
-        with pytest.raises(BusyError, match="another moclip command"):
-            reproduce("smoke", notebooks=notebooks, say=lambda line: None)
+        with pytest.raises(MoclipError, match="another moclip command"):
+            reproduce("smoke", say=lambda line: None)
     finally:
         other.kill()  # as a crash would end it
         other.wait()
@@ -293,20 +294,19 @@ def test_a_file_system_without_locks_is_an_error_with_a_remedy(tmp_path, monkeyp
         raise NotImplementedError("FileSystem does not appear to support flock")
 
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-    with pytest.raises(BusyError, match=r"cannot be locked .*MOCLIP_HOME"), locked(tmp_path / "run"):
+    with pytest.raises(MoclipError, match=r"cannot be locked .*MOCLIP_HOME"), locked(tmp_path / "run"):
         pass
 
 
 def test_figures_refuses_a_mixture_of_states(notebooks, in_process, monkeypatch):
-    monkeypatch.setattr("moclip.io.paths.notebooks_dir", lambda: notebooks)
     lines: list[str] = []
-    with pytest.raises(PublishError, match="nothing to publish: no tables or figures"):
+    with pytest.raises(MoclipError, match="nothing to publish: no tables or figures"):
         figures("smoke")
     assert not paths.run_dir("smoke").exists()
     reproduce("smoke", publish=False, say=lines.append)
     (paths.run_dir("smoke") / "tables" / "first.csv").write_text("changed by hand")
     with pytest.raises(
-        PublishError, match=r"not published: 01_first is out of date \(tables/first.csv was changed since"
+        MoclipError, match=r"not published: 01_first is out of date \(tables/first.csv was changed since"
     ):
         figures("smoke")
     assert not paths.figures_dir("smoke").exists()
@@ -318,21 +318,21 @@ def test_figures_refuses_a_mixture_of_states(notebooks, in_process, monkeypatch)
 def test_the_list_says_what_would_run_why_and_how_long(notebooks, in_process):
     write_notebook(notebooks, "02_second", SECOND, needs=["tables/first.csv"], makes=["tables/results.csv"],
                    config=["report"], seconds={"smoke": 75}, title="Second")  # fmt: skip
-    assert plan("smoke", notebooks=notebooks).listing() == [
+    assert plan("smoke").listing() == [
         "01_first   to run: not run yet  (01_first)", "02_second  to run: not run yet, about 1 min 15 s  (Second)"
     ]  # fmt: skip
-    reproduce("smoke", notebooks=notebooks, say=lambda line: None)
-    first, second = plan("smoke", {"mv.epochs": 3, "run": "smoke"}, notebooks).listing()
+    reproduce("smoke", say=lambda line: None)
+    first, second = plan("smoke", {"mv.epochs": 3, "run": "smoke"}).listing()
     assert first == "01_first   to run: mv.epochs 1 -> 3, about 0 s  (01_first)"
     assert second == "02_second  to run: what it needs is renewed, about 0 s  (Second)"
-    assert plan("smoke", notebooks=notebooks).listing()[0] == "01_first   up to date  (01_first)"
+    assert plan("smoke").listing()[0] == "01_first   up to date  (01_first)"
 
 
 def test_overrides_that_change_results_leave_the_profile_s_run_alone(notebooks, in_process):
-    reproduce("smoke", notebooks=notebooks, say=lambda line: None)
+    reproduce("smoke", say=lambda line: None)
     before = {path: path.stat().st_mtime_ns for path in paths.run_dir("smoke").rglob("*") if path.is_file()}
     lines: list[str] = []
-    reproduce("smoke", {"mv.epochs": 3}, notebooks=notebooks, say=lines.append)
+    reproduce("smoke", {"mv.epochs": 3}, say=lines.append)
     (name,) = {path.name for path in (paths.home() / "runs").iterdir()} - {"smoke"}
     assert lines[0] == f"run {name} (profile smoke)" and name.startswith("smoke-")
     assert (paths.run_dir(name) / "tables" / "first.csv").read_text() == "epochs\n3\n", "the notebook has that name too"
@@ -348,7 +348,7 @@ def test_relative_paths_are_the_users(notebooks, in_process, tmp_path, monkeypat
         FIRST + "(run / 'tables' / 'first.csv').write_text(str(config.data.root) + profile)",
         makes=["tables/first.csv"],
     )
-    reproduce("own.yaml", {"data.root": "clips"}, only="01", notebooks=notebooks, say=lambda line: None)
+    reproduce("own.yaml", {"data.root": "clips"}, only="01", say=lambda line: None)
     text = (paths.run_dir("own") / "tables" / "first.csv").read_text()
     assert text == str(tmp_path / "clips") + str(tmp_path / "own.yaml")
 
@@ -356,7 +356,7 @@ def test_relative_paths_are_the_users(notebooks, in_process, tmp_path, monkeypat
 def test_all_places_of_the_user_become_absolute(notebooks, in_process, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     places = {"data.root": "clips", "data.annotation_path": "../lists", "figures.video": "~/mine.mp4"}
-    job = plan("smoke", places, notebooks=notebooks)
+    job = plan("smoke", places)
     expected = {
         "data": {"root": tmp_path / "clips", "annotation_path": tmp_path.parent / "lists"},
         "figures": {"video": Path.home() / "mine.mp4"},
@@ -365,7 +365,7 @@ def test_all_places_of_the_user_become_absolute(notebooks, in_process, tmp_path,
         for name, path in values.items():
             assert getattr(getattr(job.config, section), name) == path.resolve()
             assert job.overrides[section][name] == str(path.resolve()), "what notebooks are given"
-    untouched = plan("smoke", {"data.root": None, "figures.seed": 3}, notebooks=notebooks)
+    untouched = plan("smoke", {"data.root": None, "figures.seed": 3})
     assert untouched.overrides == {"data": {"root": None}, "figures": {"seed": 3}}
 
 
@@ -380,7 +380,7 @@ def test_seeds_are_runs_of_their_own_and_one_table(notebooks, in_process):
         makes=["tables/results.csv"],
     )
     write_notebook(notebooks, "03_pictures", "1 / 0")  # results.csv does not stand on it
-    seeds("smoke", motion_seeds=(0, 1, 2), notebooks=notebooks, say=lambda line: None)
+    repeat("mv.seed", (0, 1, 2), "smoke", say=lambda line: None)
     folder = paths.figures_dir("smoke")
     rows = pd.read_csv(folder / "motion_seeds.csv")
     assert list(rows.motion_seed) == [0, 1, 2] and list(rows.accuracy) == [0.5, 0.6, 0.7]
@@ -396,11 +396,13 @@ def test_results_to_be_joined_have_their_columns_and_names_stay_text(tmp_path, m
     results = paths.run_dir("mine") / "tables" / "results.csv"
     results.parent.mkdir(parents=True)
     results.write_text("dataset,system,accuracy\n007,s,0.5\n7,s,0.25\n")
-    rows, summary = (pd.read_csv(path, dtype={"dataset": str}) for path in publish_seeds("mine", {0: "mine"}))
+    rows, summary = (
+        pd.read_csv(path, dtype={"dataset": str}) for path in publish_repeated("mine", "mv.seed", {0: "mine"}, Report())
+    )
     assert list(rows["dataset"]) == list(summary["dataset"]) == ["007", "7"] and list(summary["mean"]) == [0.5, 0.25]
     results.write_text("dataset,correct\nd,1\n")
-    with pytest.raises(PublishError, match=r"results.csv lacks accuracy, system; it has the columns"):
-        publish_seeds("mine", {0: "mine"})
+    with pytest.raises(MoclipError, match=r"results.csv lacks accuracy, system; it has the columns"):
+        publish_repeated("mine", "mv.seed", {0: "mine"}, Report())
 
 
 FOLD = """
@@ -428,7 +430,7 @@ def test_folds_are_runs_of_their_own_and_one_table(notebooks, in_process, tmp_pa
         "report": {"resamples": 99},
         "run": "ucf101-small",
     }
-    folds("ucf101-small", user, notebooks=notebooks, say=lambda line: None)
+    repeat("data.fold", (1, 2, 3), "ucf101-small", user, say=lambda line: None)
     names = sorted(path.name for path in (paths.home() / "runs").iterdir())
     assert names == ["ucf101-small", "ucf101-small-fold2", "ucf101-small-fold3"]
     folder = paths.figures_dir("ucf101-small")
@@ -444,7 +446,7 @@ def test_folds_are_runs_of_their_own_and_one_table(notebooks, in_process, tmp_pa
 def test_a_fold_that_is_none_is_found_before_anything_runs(notebooks, in_process, tmp_path):
     user = {"data": {"root": str(tmp_path), "annotation_path": str(tmp_path)}}
     with pytest.raises(ConfigError, match=r"data.fold: .* 1, 2 or 3, found 4"):
-        folds("ucf101-small", user, numbers=(1, 4), notebooks=notebooks, say=lambda line: None)
+        repeat("data.fold", (1, 4), "ucf101-small", user, say=lambda line: None)
     assert not in_process
 
 
@@ -452,10 +454,10 @@ def test_what_a_notebook_uses_may_be_absent_and_comes_before_it(notebooks, in_pr
     make = "from moclip.io.paths import run_dir\n(run_dir('smoke') / 'tables').mkdir(parents=True, exist_ok=True)\n"
     make += "(run_dir('smoke') / 'tables' / 'last.csv').write_text('a')"
     write_notebook(notebooks, "00_last", make, makes=["tables/last.csv"], uses=["tables/first.csv", "nobody/*.csv"])
-    options = {"notebooks": notebooks, "say": lambda line: None, "publish": False}
+    options = {"say": lambda line: None, "publish": False}
     reproduce("smoke", only="00", **options)
     assert in_process == ["00_last"], "without what it uses"
-    assert [stage.name for stage in plan("smoke", notebooks=notebooks).stages][:2] == ["01_first", "00_last"]
+    assert [stage.name for stage in plan("smoke").stages][:2] == ["01_first", "00_last"]
     reproduce("smoke", **options)
     assert in_process == ["00_last", "01_first", "00_last", "02_second"], "again with it"
     reproduce("smoke", **options)
@@ -484,7 +486,7 @@ def test_publish_writes_what_changed_and_removes_what_it_published(tmp_path, mon
     assert publish("r") == ["mine.csv"], "what it lists, but nothing outside"
     assert json.loads((target / "MANIFEST.json").read_text()).keys() == {"a.csv", "b.tex"}
     (target / "MANIFEST.json").write_text("<<<<<<< HEAD")
-    with pytest.raises(PublishError, match=r"MANIFEST.json is damaged .*remove it"):
+    with pytest.raises(MoclipError, match=r"MANIFEST.json is damaged .*remove it"):
         publish("r")
 
 
@@ -500,10 +502,14 @@ def test_status_lines_off_a_terminal(notebooks, monkeypatch):
     lines: list[str] = []
     stages = read_stages(notebooks)
     display = Display(lines.append, stages, {"01_first": 100.0, "02_second": 30.0})
+    monkeypatch.setattr("moclip.reproduce.display._LOOK_EVERY", 0.01)
     monkeypatch.setattr("moclip.reproduce.display._LINE_EVERY", 0.0)
-    with display.running(stages[0], ["notebook changed", "b", "c", "d", "e"]):
-        display.update(Progress(3, 9, "training 2/15"))
+    with display.running(stages[0], ["notebook changed", "b", "c", "d", "e"]) as progress:
+        progress.cell, progress.cells = 3, 9
+        (progress.folder / "status").write_text("training 2/15")
+        wait_for(lambda: "training 2/15" in lines[-1])
     assert lines[0] == "[1/2] 01_first: running (notebook changed; b; c; and 2 more), about 2 min 10 s left"
-    assert lines[1] == "[1/2] 01_first: cell 3/9 · training 2/15 · 0 s, about 2 min 10 s left"
-    assert lines[2] == "[1/2] 01_first: done in 0 s"
+    assert lines[-2] == "[1/2] 01_first: cell 3/9 · training 2/15 · 0 s, about 2 min 10 s left"
+    assert lines[-1] == "[1/2] 01_first: done in 0 s"
+    assert not progress.folder.exists()
     assert [clock(s) for s in (0.4, 59.6, 61, 7265)] == ["0 s", "1 min 00 s", "1 min 01 s", "2 h 01 min"]

@@ -65,19 +65,19 @@ class World:
 
     def reasons(self) -> dict[str, tuple[str, ...]]:
         config = load_config("smoke", self.overrides)
-        return {s.name: state(s, config, self.run, self.package).reasons for s in read_stages(self.notebooks)}
+        return {s.name: state(s, config, self.run, self.package)[1] for s in read_stages(self.notebooks)}
 
     def bring_up_to_date(self, content: str = "") -> list[str]:
         """Run what has to be run; artefacts differ where `content` does. Returns the names."""
         ran, config = [], load_config("smoke", self.overrides)
         for stage in read_stages(self.notebooks):
-            now = state(stage, config, self.run, self.package)
-            if now.reasons:
+            key, reasons = state(stage, config, self.run, self.package)
+            if reasons:
                 for glob in stage.makes:
                     path = self.run / glob.replace("*", "one")
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(stage.name + content)
-                write_record(stage, self.run, "smoke", now.key, 1.5)
+                write_record(stage, self.run, "smoke", key, 1.5)
                 ran.append(stage.name)
         return ran
 
@@ -313,6 +313,8 @@ def test_ipython_lines_do_not_hide_imports(world):
     assert world.bring_up_to_date() == ["01_read"]
     world.write("video/reader.py", "")
     assert "code of video changed" in world.reasons()["01_read"]
+    world.first("%%bash\nls | not Python")
+    assert world.bring_up_to_date() == ["01_read"]
     world.first("def broken(:")
     with pytest.raises(StageError, match="01_read.ipynb: a cell is not Python"):
         world.reasons()
@@ -345,6 +347,7 @@ def test_order_follows_needs_then_names(tmp_path):
         ({}, "02_b.ipynb: its metadata lack"),
         ({"needs": [], "makes": [], "config": ["fusin"]}, "config section 'fusin'.*did you mean 'fusion'"),
         ({"needs": [], "makes": [], "config": ["figures.vidio"]}, "'figures.vidio'.*did you mean 'figures.video'"),
+        ({"needs": [], "makes": [], "seconds": 9}, "02_b.ipynb: its 'moclip' metadata: seconds: Input should be"),
         ({"needs": [], "makes": [], "maks": []}, "unknown entry 'maks'.*did you mean 'makes'"),
     ],
 )
