@@ -314,7 +314,7 @@ def test_ipython_lines_do_not_hide_imports(world):
     world.write("video/reader.py", "")
     assert "code of video changed" in world.reasons()["01_read"]
     world.first("%%bash\nls | not Python")
-    assert world.bring_up_to_date() == ["01_read"]
+    assert "01_read" in world.bring_up_to_date()
     world.first("def broken(:")
     with pytest.raises(StageError, match="01_read.ipynb: a cell is not Python"):
         world.reasons()
