@@ -10,10 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from moclip.errors import MoclipError
 from moclip.io.fingerprints import fingerprints
 
 REMEDY = "replace or repair these clips, or leave them out: -p data.on_error=skip (every table then says how many)"
 NO_MOTION = "no frame has motion vectors: a single frame, I-frames alone, or nothing but cuts"
+
+
+class DataError(MoclipError, ValueError):
+    """A folder or lists that cannot be used as they are; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
