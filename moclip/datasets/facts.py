@@ -1,9 +1,8 @@
 """What a clip's file is: opened, decoded to its end, counted, hashed. Cached by content: it is done once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -43,10 +42,10 @@ class Facts:
     frames: int
     decoded: int
     gop: int | None
-    i_share: float | None
-    b_share: float | None
-    scale: int
-    lengths: list[int]
+    i_share: float | None = None
+    b_share: float | None = None
+    scale: int = 1
+    lengths: list[int] = field(default_factory=list)
     note: str = ""
 
     @property
@@ -83,26 +82,31 @@ def read_facts(path: Path, sha256: str) -> Facts:
         It is no video, or damaged.
     """
     info = probe(path)
-    common: dict[str, Any] = {"sha256": sha256, "bytes": path.stat().st_size, "codec": info.codec, "width": info.width}
-    common |= {"height": info.height, "fps": info.fps, "frames": info.frames, "gop": info.gop}
-    note = f"FFmpeg exports no motion vectors from {info.codec}"
+    facts = Facts(
+        sha256=sha256,
+        bytes=path.stat().st_size,
+        decoded=info.frames,
+        note=f"FFmpeg exports no motion vectors from {info.codec}",
+        **{name: getattr(info, name) for name in ("codec", "width", "height", "fps", "frames", "gop")},
+    )
     if info.exports_motion:
         try:
             motion = read_motion(path)
         except VideoError as error:
-            note = error.cause  # may still decode: another size in the middle, for one
+            facts = replace(facts, note=error.cause)  # may still decode: another size in the middle, for one
         else:
             types, longer = motion.types, np.abs(motion.grid[motion.mask == INTER].astype(int)).max(axis=-1, initial=0)
-            return Facts(
-                **common,
+            return replace(
+                facts,
                 decoded=len(types),
                 i_share=float(np.mean(types == "I")),
                 b_share=float(np.mean(types == "B")),
                 scale=motion.scale,
                 lengths=np.bincount(longer).tolist(),
+                note="",
             )
     read_frames(path, [info.frames - 1])
-    return Facts(**common, decoded=info.frames, i_share=None, b_share=None, scale=1, lengths=[], note=note)
+    return facts
 
 
 def facts_of(
