@@ -1,8 +1,9 @@
 """What a clip's file is: opened, decoded to its end, counted, hashed. Cached by content: it is done once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,32 +82,26 @@ def read_facts(path: Path, sha256: str) -> Facts:
     VideoError
         It is no video, or damaged.
     """
-    info = probe(path)
-    facts = Facts(
-        sha256=sha256,
-        bytes=path.stat().st_size,
-        decoded=info.frames,
-        note=f"FFmpeg exports no motion vectors from {info.codec}",
-        **{name: getattr(info, name) for name in ("codec", "width", "height", "fps", "frames", "gop")},
-    )
+    info, motion = probe(path), None
+    note = f"FFmpeg exports no motion vectors from {info.codec}"
     if info.exports_motion:
         try:
-            motion = read_motion(path)
+            motion, note = read_motion(path), ""
         except VideoError as error:
-            facts = replace(facts, note=error.cause)  # may still decode: another size in the middle, for one
-        else:
-            types, longer = motion.types, np.abs(motion.grid[motion.mask == INTER].astype(int)).max(axis=-1, initial=0)
-            return replace(
-                facts,
-                decoded=len(types),
-                i_share=float(np.mean(types == "I")),
-                b_share=float(np.mean(types == "B")),
-                scale=motion.scale,
-                lengths=np.bincount(longer).tolist(),
-                note="",
-            )
-    read_frames(path, [info.frames - 1])
-    return facts
+            note = error.cause  # may still decode: another size in the middle, for one
+    counted: dict[str, Any] = {"decoded": info.frames}
+    if motion is None:
+        read_frames(path, [info.frames - 1])
+    else:
+        types, longer = motion.types, np.abs(motion.grid[motion.mask == INTER].astype(int)).max(axis=-1, initial=0)
+        counted = {
+            "decoded": len(types),
+            "i_share": float(np.mean(types == "I")),
+            "b_share": float(np.mean(types == "B")),
+        }
+        counted |= {"scale": motion.scale, "lengths": np.bincount(longer).tolist()}
+    known = {name: getattr(info, name) for name in ("codec", "width", "height", "fps", "frames", "gop")}
+    return Facts(sha256=sha256, bytes=path.stat().st_size, note=note, **known, **counted)
 
 
 def facts_of(

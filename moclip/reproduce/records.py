@@ -21,7 +21,6 @@ from moclip.config.sections import Config
 from moclip.config.strategies import studies
 from moclip.io import keys
 from moclip.io.files import atomic_path, sha256_file
-from moclip.io.parallel import ClipsError
 from moclip.reproduce.stages import Stage, StageError, matches
 
 # No part of a key: how fast, and where the user's files lie. What lies there is an input.
@@ -127,12 +126,10 @@ def _walk(place: Path) -> list[Path]:
 
 def _contents(paths: Sequence[Path], memo: Path) -> dict[Path, str]:
     """SHA-256 of the user's files; one that looks as it did when it was hashed is not read again."""
-    from moclip.datasets.manifest import KnownHashes  # loads pandas
+    from moclip.io.fingerprints import FileHashes, fingerprints  # loads pandas
 
-    known = KnownHashes(memo)
-    hashes, failures = known.of(paths, None)
-    if failures:
-        raise ClipsError(failures, len(paths))
+    known = FileHashes(memo)
+    hashes = fingerprints(paths, known=known)
     known.save()
     return hashes
 
