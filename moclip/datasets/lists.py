@@ -12,8 +12,8 @@ The class of a clip is always its folder. Numbers are checked but never used: li
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from moclip.datasets.base import Clip, DataError, VideoDataset, few, hold_out_groups
@@ -94,12 +94,16 @@ class ListedDataset:
                 f"{folder}: fold {fold} lists {found[0]} training and {found[1]} test clips, "
                 f"the official split {official[0]} and {official[1]}; fetch the lists again"
             )
-        train, test = ([self._clip(root, row, classes) for row in rows[split]] for split in ("train", "test"))
-        remarks = []
-        both = {(clip.class_name, clip.group) for clip in train} & {(clip.class_name, clip.group) for clip in test}
-        if both and self.groups_cross:
-            train, test = _renamed(train, both, "train"), _renamed(test, both, "test")
-            remarks.append(f"{len(both)} sources on both sides of the lists' own split")
+        groups = [{(row.class_name, self.group(row)) for row in rows[split]} for split in ("train", "test")]
+        both = groups[0] & groups[1] if self.groups_cross else set()
+
+        def clip(row: Row, split: str) -> Clip:
+            group = self.group(row) + (f" ({split})" if (row.class_name, self.group(row)) in both else "")
+            path = root / row.inside
+            return Clip(path, classes.index(row.class_name), row.class_name, group, path.stem)
+
+        train, test = ([clip(row, split) for row in rows[split]] for split in ("train", "test"))
+        remarks = [f"{len(both)} sources on both sides of the lists' own split"] if both else []
         if missing := _missing([*train, *test], root, allow_partial):
             train, test = ([clip for clip in clips if clip.path not in missing] for clips in (train, test))
             remarks.append(f"{len(missing)} listed clips missing")
@@ -116,10 +120,6 @@ class ListedDataset:
             missing=list(missing.values()),
             unused=[root / row.inside for row in rows.get("unused", ())],
         )
-
-    def _clip(self, root: Path, row: Row, classes: Sequence[str]) -> Clip:
-        path = root / row.inside
-        return Clip(path, classes.index(row.class_name), row.class_name, self.group(row), path.stem)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -192,14 +192,6 @@ def check_numbers_of_classes(path: Path, rows: Iterable[Row]) -> None:
     count = Counter(part for pair in pairs for part in pair)
     if wrong := [f"{name} has number {number}" for name, number in pairs if count[name] + count[number] > 2]:
         raise DataError(f"{path}: a class must have one number, and a number one class, but {few(wrong)}")
-
-
-def _renamed(clips: Sequence[Clip], groups: Collection[tuple[str, str]], split: str) -> list[Clip]:
-    """The clips, with the split's name in those of their groups that are in ``groups``."""
-    return [
-        replace(clip, group=f"{clip.group} ({split})") if (clip.class_name, clip.group) in groups else clip
-        for clip in clips
-    ]
 
 
 def _missing(listed: Sequence[Clip], root: Path, allow_partial: bool) -> dict[Path, str]:

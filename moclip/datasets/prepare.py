@@ -64,15 +64,14 @@ def listed(data: Data, generate: bool = False) -> list[VideoDataset]:
         datasets = []
         for name, groups in data.designs.items():
             design = Design(name, groups.train, groups.test, data.clips_per_group, seed=data.seed)
-            folder = root / name if data.root else None
-            datasets.append(MovingPhotos(design, folder, data.val_fraction, data.workers, generate))
+            place = root / name if data.root else None
+            datasets.append(MovingPhotos(design, place, data.val_fraction, data.workers, generate))
     else:
         more = ("test_fraction",) if data.name == "video_folder" else ("annotation_path", "fold", "allow_partial")
         options = {name: getattr(data, name) for name in ("val_fraction", "seed", *more)}
         datasets = [load_dataset(data.name, hashes=False, root=root, **options)]
-    if data.horizontal_flip is None:
-        return datasets
-    return [replace(dataset, horizontal_flip=data.horizontal_flip) for dataset in datasets]
+    flip = {} if data.horizontal_flip is None else {"horizontal_flip": data.horizontal_flip}
+    return [replace(dataset, **flip) for dataset in datasets]
 
 
 def prepare(data: Data, folder: Path, rehash: bool = False) -> list[VideoDataset]:

@@ -51,13 +51,17 @@ def VideoFolder(  # noqa: N802 - reads like the other data sets
     classes = _read_classes(root, places.values())
     splits = {split: _read_clips(root, place, classes) for split, place in places.items()}
     files = {clip.path.relative_to(root).as_posix(): clip for clips in splits.values() for clip in clips}
-    _check_names(root, files)
-    how, sources = "split by its own folders", "each file taken as its own source"
-    if (root / "groups.csv").is_file():
-        groups = _read_groups(root / "groups.csv", files)
-        for split, clips in splits.items():
-            splits[split] = [replace(clip, group=groups[clip.path.relative_to(root).as_posix()]) for clip in clips]
-        sources = "sources from groups.csv"
+    count = Counter(clip.name for clip in files.values())
+    if double := [f"{file} ({clip.name})" for file, clip in files.items() if count[clip.name] > 1]:
+        raise DataError(
+            f"{root}: files would have the same name: {few(double)}; rename all but one (names are paths without "
+            "extension, with '-' for all but letters, digits, '.', '_' and '-')"
+        )
+    groups = _read_groups(root / "groups.csv", files)
+    for split, clips in splits.items():
+        splits[split] = [replace(c, group=groups.get(c.path.relative_to(root).as_posix(), c.name)) for c in clips]
+    sources = "sources from groups.csv" if groups else "each file taken as its own source"
+    how = "split by its own folders"
     if WHOLE in splits:
         splits["train"], splits["test"] = hold_out_groups(splits.pop(WHOLE), test_fraction, seed, 1, True)
         how = f"about {100 * test_fraction:g} % of each class's sources held out for testing (seed {seed})"
@@ -138,18 +142,10 @@ def _clip_name(root: Path, path: Path) -> str:
         raise DataError(f"{shown}: its name is not UTF-8 (such bytes are shown as ?); rename it") from None
 
 
-def _check_names(root: Path, files: Mapping[str, Clip]) -> None:
-    first: dict[str, str] = {}
-    for file, clip in files.items():
-        if (other := first.setdefault(clip.name, file)) != file:
-            raise DataError(
-                f"{root}: {other} and {file} would both be called {clip.name!r} (the path without extension, with '-' "
-                "for all but letters, digits, '.', '_' and '-'); rename one"
-            )
-
-
 def _read_groups(path: Path, files: Collection[str]) -> dict[str, str]:
-    """File -> group, for all of ``files`` and nothing else."""
+    """File -> group, for all of ``files`` and nothing else; empty without such a list."""
+    if not path.is_file():
+        return {}
     rows = csv.DictReader(_read_text(path).splitlines(), skipinitialspace=True)
     if not {"file", "group"} <= set(rows.fieldnames or []):
         raise DataError(f"{path}: expected the columns 'file,group', found {','.join(rows.fieldnames or [])!r}")
