@@ -70,8 +70,9 @@ def listed(data: Data, generate: bool = False) -> list[VideoDataset]:
         more = ("test_fraction",) if data.name == "video_folder" else ("annotation_path", "fold", "allow_partial")
         options = {name: getattr(data, name) for name in ("val_fraction", "seed", *more)}
         datasets = [load_dataset(data.name, hashes=False, root=root, **options)]
-    flip = {} if data.horizontal_flip is None else {"horizontal_flip": data.horizontal_flip}
-    return [replace(dataset, **flip) for dataset in datasets]
+    if data.horizontal_flip is None:
+        return datasets
+    return [replace(dataset, horizontal_flip=data.horizontal_flip) for dataset in datasets]
 
 
 def prepare(data: Data, folder: Path, rehash: bool = False) -> list[VideoDataset]:
