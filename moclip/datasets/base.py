@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,10 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from moclip.errors import MoclipError
 from moclip.io.fingerprints import fingerprints
 
 REMEDY = "replace or repair these clips, or leave them out: -p data.on_error=skip (every table then says how many)"
 NO_MOTION = "no frame has motion vectors: a single frame, I-frames alone, or nothing but cuts"
+
+
+class DataError(MoclipError, ValueError):
+    """A folder or lists that cannot be used as they are; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -145,30 +150,27 @@ def hold_out_groups(
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction must lie in [0, 1), not {fraction}")
+
+    def source(clip: Clip) -> tuple[str, str]:
+        return ("" if groups_span_classes else clip.class_name, clip.group)
+
     rng = np.random.default_rng(seed)
-    groups: dict[str, set[str]] = {}  # of each class
-    classes: dict[tuple[str, str], set[str]] = {}  # of each source
-
-    def source(class_name: str, group: str) -> tuple[str, str]:
-        return ("" if groups_span_classes else class_name, group)
-
+    sources: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)  # of each class
+    classes: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # of each source
     for clip in clips:
-        groups.setdefault(clip.class_name, set()).add(clip.group)
-        classes.setdefault(source(clip.class_name, clip.group), set()).add(clip.class_name)
-    left = Counter({class_name: len(members) for class_name, members in groups.items()})
+        sources[clip.class_name].add(source(clip))
+        classes[source(clip)].add(clip.class_name)
+    left = Counter({class_name: len(members) for class_name, members in sources.items()})
     wanted = Counter({class_name: max(least, round(fraction * count)) for class_name, count in left.items()})
     held: set[tuple[str, str]] = set()
-    for class_name in sorted(groups):
-        for group in map(str, rng.permutation(sorted(groups[class_name]))):
-            key = source(class_name, group)
-            if wanted[class_name] > 0 and key not in held and all(left[name] > 1 for name in classes[key]):
-                held.add(key)
-                left.subtract(classes[key])
-                wanted.subtract(classes[key])
-    parts: tuple[list[Clip], list[Clip]] = [], []
-    for clip in clips:
-        parts[source(clip.class_name, clip.group) in held].append(clip)
-    return parts
+    for class_name in sorted(sources):
+        members = sorted(sources[class_name])
+        for group in (members[place] for place in rng.permutation(len(members))):
+            if wanted[class_name] > 0 and group not in held and all(left[name] > 1 for name in classes[group]):
+                held.add(group)
+                left.subtract(classes[group])
+                wanted.subtract(classes[group])
+    return [c for c in clips if source(c) not in held], [c for c in clips if source(c) in held]
 
 
 def few_clips(dataset: VideoDataset, count: int | None) -> VideoDataset:

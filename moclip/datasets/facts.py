@@ -1,7 +1,7 @@
 """What a clip's file is: opened, decoded to its end, counted, hashed. Cached by content: it is done once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,10 @@ class Facts:
     frames: int
     decoded: int
     gop: int | None
-    i_share: float | None
-    b_share: float | None
-    scale: int
-    lengths: list[int]
+    i_share: float | None = None
+    b_share: float | None = None
+    scale: int = 1
+    lengths: list[int] = field(default_factory=list)
     note: str = ""
 
     @property
@@ -82,27 +82,26 @@ def read_facts(path: Path, sha256: str) -> Facts:
     VideoError
         It is no video, or damaged.
     """
-    info = probe(path)
-    common: dict[str, Any] = {"sha256": sha256, "bytes": path.stat().st_size, "codec": info.codec, "width": info.width}
-    common |= {"height": info.height, "fps": info.fps, "frames": info.frames, "gop": info.gop}
+    info, motion = probe(path), None
     note = f"FFmpeg exports no motion vectors from {info.codec}"
     if info.exports_motion:
         try:
-            motion = read_motion(path)
+            motion, note = read_motion(path), ""
         except VideoError as error:
             note = error.cause  # may still decode: another size in the middle, for one
-        else:
-            types, longer = motion.types, np.abs(motion.grid[motion.mask == INTER].astype(int)).max(axis=-1, initial=0)
-            return Facts(
-                **common,
-                decoded=len(types),
-                i_share=float(np.mean(types == "I")),
-                b_share=float(np.mean(types == "B")),
-                scale=motion.scale,
-                lengths=np.bincount(longer).tolist(),
-            )
-    read_frames(path, [info.frames - 1])
-    return Facts(**common, decoded=info.frames, i_share=None, b_share=None, scale=1, lengths=[], note=note)
+    counted: dict[str, Any] = {"decoded": info.frames}
+    if motion is None:
+        read_frames(path, [info.frames - 1])
+    else:
+        types, longer = motion.types, np.abs(motion.grid[motion.mask == INTER].astype(int)).max(axis=-1, initial=0)
+        counted = {
+            "decoded": len(types),
+            "i_share": float(np.mean(types == "I")),
+            "b_share": float(np.mean(types == "B")),
+        }
+        counted |= {"scale": motion.scale, "lengths": np.bincount(longer).tolist()}
+    known = {name: getattr(info, name) for name in ("codec", "width", "height", "fps", "frames", "gop")}
+    return Facts(sha256=sha256, bytes=path.stat().st_size, note=note, **known, **counted)
 
 
 def facts_of(

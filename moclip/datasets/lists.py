@@ -11,48 +11,25 @@ A list has one of three forms, told apart by the number of columns.
 The class of a clip is always its folder. Numbers are checked but never used: lists of one data set count differently.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moclip.datasets.base import Clip, VideoDataset, hold_out_groups
-from moclip.errors import MoclipError
-
-
-class ListError(MoclipError, ValueError):
-    """Lists that contradict themselves, each other or the data set; the message says where."""
-
-
-class MissingClipsError(MoclipError, FileNotFoundError):
-    """Listed clips that are not in the folder."""
+from moclip.datasets.base import Clip, DataError, VideoDataset, few, hold_out_groups
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a list: the clip's path under the root, its folder, and the number that the line gives its class."""
+    """A line of a list: the clip's path under the root, and the number that the line gives its class."""
 
     inside: str
-    class_name: str
-    number: int | None
+    number: int | None = None
 
-
-@dataclass(frozen=True)
-class Listed:
-    """What the lists of one fold say.
-
-    Attributes
-    ----------
-    classes : in the order of their labels.
-    train, test : all listed clips, whether their files are there or not.
-    unused : files that the lists name and no split uses.
-    remarks : for the description.
-    """
-
-    classes: tuple[str, ...]
-    train: list[Clip]
-    test: list[Clip]
-    unused: Sequence[Path] = ()
-    remarks: Sequence[str] = ()
+    @property
+    def class_name(self) -> str:
+        """The clip's folder."""
+        return self.inside.partition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -64,15 +41,19 @@ class ListedDataset:
     title : the data set's name in prose.
     class_count : of the full data set.
     counts : fold -> (training, test) clips of the full lists.
-    read : (root, annotation_path, fold) -> what the lists say.
+    read : (annotation_path, fold) -> classes in the order of their labels, and ``train``, ``test``, ``unused`` -> rows.
+    group : row -> the clip's group.
     class_text : class name -> how a person would say it.
+    groups_cross : groups may be on both sides of the official split; such a group becomes two and is counted.
     """
 
     title: str
     class_count: int
     counts: Mapping[int, tuple[int, int]]
-    read: Callable[[Path, Path, int], Listed]
+    read: Callable[[Path, int], tuple[Sequence[str], Mapping[str, Sequence[Row]]]]
+    group: Callable[[Row], str]
     class_text: Callable[[str], str]
+    groups_cross: bool = False
 
     def __call__(
         self,
@@ -97,45 +78,52 @@ class ListedDataset:
 
         Raises
         ------
-        ListError
+        DataError
             Lists that contradict each other, or that hold all classes and not the official number of clips.
         FileNotFoundError
             Missing lists, or missing clips (unless ``allow_partial``).
         """
         if fold not in self.counts:
-            raise ListError(f"{self.title} has folds 1, 2 and 3, not {fold!r}")
+            raise DataError(f"{self.title} has folds 1, 2 and 3, not {fold!r}")
         root, folder = Path(root).expanduser(), Path(annotation_path).expanduser()
-        listed = self.read(root, folder, fold)
-        complete = len(listed.classes) == self.class_count
-        found, official = (len(listed.train), len(listed.test)), self.counts[fold]
+        classes, rows = self.read(folder, fold)
+        complete = len(classes) == self.class_count
+        found, official = (len(rows["train"]), len(rows["test"])), self.counts[fold]
         if complete and found != official:
-            raise ListError(
+            raise DataError(
                 f"{folder}: fold {fold} lists {found[0]} training and {found[1]} test clips, "
                 f"the official split {official[0]} and {official[1]}; fetch the lists again"
             )
-        missing = missing_clips([*listed.train, *listed.test], root, allow_partial)
-        lost = {root / path for path in missing}
-        train, test = ([clip for clip in clips if clip.path not in lost] for clips in (listed.train, listed.test))
+        groups = [{(row.class_name, self.group(row)) for row in rows[split]} for split in ("train", "test")]
+        both = groups[0] & groups[1] if self.groups_cross else set()
+
+        def clip(row: Row, split: str) -> Clip:
+            group = self.group(row) + (f" ({split})" if (row.class_name, self.group(row)) in both else "")
+            path = root / row.inside
+            return Clip(path, classes.index(row.class_name), row.class_name, group, path.stem)
+
+        train, test = ([clip(row, split) for row in rows[split]] for split in ("train", "test"))
+        remarks = [f"{len(both)} sources on both sides of the lists' own split"] if both else []
+        if missing := _missing([*train, *test], root, allow_partial):
+            train, test = ([clip for clip in clips if clip.path not in missing] for clips in (train, test))
+            remarks.append(f"{len(missing)} listed clips missing")
         train, val = hold_out_groups(train, val_fraction, seed)
         whose = f"official split {fold}" if complete else f"split {fold} of its own lists"
-        remarks = [*listed.remarks, *([f"{len(missing)} listed clips missing"] if missing else [])]
         return VideoDataset(
             name=f"{self.title.lower()}-fold{fold}",
-            description=", ".join([f"{self.title} ({len(listed.classes)} classes)", whose, *remarks]),
-            classes=listed.classes,
+            description=", ".join([f"{self.title} ({len(classes)} classes)", whose, *remarks]),
+            classes=classes,
             train=train,
             val=val,
             test=test,
-            class_texts={name: self.class_text(name) for name in listed.classes},
-            missing=missing,
-            unused=listed.unused,
+            class_texts={name: self.class_text(name) for name in classes},
+            missing=list(missing.values()),
+            unused=[root / row.inside for row in rows.get("unused", ())],
         )
 
 
-def read_lines(path: Path, where: str) -> list[str]:
-    """Lines that are not blank; ``where`` says where the file belongs, for the error if it is missing."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; {where}")
+def read_lines(path: Path) -> list[str]:
+    """Lines that are not blank."""
     return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
@@ -145,7 +133,7 @@ def common_names(name: str, split: str, fold: int) -> tuple[str, str]:
 
 
 def find_list(folder: Path, names: Sequence[str], where: str) -> Path:
-    """The first of ``names`` that ``folder`` has."""
+    """The first of ``names`` that ``folder`` has; ``where`` says where they belong, for the error."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -153,82 +141,73 @@ def find_list(folder: Path, names: Sequence[str], where: str) -> Path:
     raise FileNotFoundError(f"{folder / names[0]} is missing{others}; {where}")
 
 
-def read_rows(path: Path, where: str) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
     """Rows of a list in any of the three forms; all its lines must have the same one.
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
-    ListError
+    DataError
         A line of another form, a line whose class is not its folder, or no line at all.
     """
     rows: list[Row] = []
     columns = 0
-    for line in read_lines(path, where):
+    for line in read_lines(path):
         words = line.split()
         columns = columns or len(words)
         if not 1 <= len(words) <= 3 or len(words) != columns or (columns > 1 and not words[-1].isdecimal()):
-            raise ListError(
+            raise DataError(
                 f"{path}: {line!r} is none of '<class>/<clip>', '<class>/<clip> <number>', "
                 f"'<class>/<clip> <class> <number>', or not of the form of the lines before it"
             )
-        class_name, slash, _ = words[0].partition("/")
-        if not slash:
-            raise ListError(f"{path}: {words[0]!r} has no folder, which would be its class; expected <class>/<clip>")
-        if columns == 3 and words[1] != class_name:
-            raise ListError(f"{path}: {words[0]!r} is listed as {words[1]!r}, but lies in the folder {class_name!r}")
-        rows.append(Row(words[0], class_name, int(words[-1]) if columns > 1 else None))
+        row = Row(words[0], int(words[-1]) if columns > 1 else None)
+        if row.class_name == row.inside:
+            raise DataError(f"{path}: {row.inside!r} has no folder, which would be its class; expected <class>/<clip>")
+        if columns == 3 and words[1] != row.class_name:
+            raise DataError(
+                f"{path}: {row.inside!r} is listed as {words[1]!r}, but lies in the folder {row.class_name!r}"
+            )
+        rows.append(row)
     if not rows:
-        raise ListError(f"{path} lists no clip; fetch it again")
+        raise DataError(f"{path} lists no clip; fetch it again")
     return rows
 
 
-def check_numbers(path: Path, rows: Sequence[Row], labels: Mapping[str, int], source: str) -> None:
-    """Numbers of a list must be the labels, all counted from 0 or all from 1.
+def check_numbers(path: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+    """All rows must be of one of ``classes``, which are those of ``classInd.txt``.
 
-    Parameters
-    ----------
-    labels : class name -> label, from 0.
-    source : what the labels come from, for the message.
+    Their numbers must be the labels, all counted from 0 or all from 1.
     """
+    labels = {name: label for label, name in enumerate(classes)}
+    if unknown := [row.inside for row in rows if row.class_name not in labels]:
+        raise DataError(f"{path}: {unknown[0]!r} is of no class in classInd.txt")
     first = 0 if all(row.number in (None, labels[row.class_name]) for row in rows) else 1
     for row in rows:
-        if row.number not in (None, labels[row.class_name] + first):
-            raise ListError(
-                f"{path}: {row.inside!r} has number {row.number}, but {source} says {labels[row.class_name] + first}"
-            )
+        if row.number not in (None, label := labels[row.class_name] + first):
+            raise DataError(f"{path}: {row.inside!r} has number {row.number}, but classInd.txt says {label}")
 
 
 def check_numbers_of_classes(path: Path, rows: Iterable[Row]) -> None:
     """Without a class file, each class must still have one number, and each number one class."""
-    of_class: dict[str, int] = {}
-    of_number: dict[int, str] = {}
-    for row in rows:
-        if row.number is None:
-            continue
-        number = of_class.setdefault(row.class_name, row.number)
-        name = of_number.setdefault(row.number, row.class_name)
-        if (number, name) != (row.number, row.class_name):
-            raise ListError(
-                f"{path}: number {row.number} of {row.inside!r} is {name!r}, and {row.class_name!r} {number}"
-            )
+    pairs = {(row.class_name, row.number) for row in rows if row.number is not None}
+    count = Counter(part for pair in pairs for part in pair)
+    if wrong := [f"{name} has number {number}" for name, number in pairs if count[name] + count[number] > 2]:
+        raise DataError(f"{path}: a class must have one number, and a number one class, but {few(wrong)}")
 
 
-def missing_clips(listed: Sequence[Clip], root: Path, allow_partial: bool) -> list[str]:
-    """Paths under ``root`` of the listed clips that are not there, in the order of the lists.
+def _missing(listed: Sequence[Clip], root: Path, allow_partial: bool) -> dict[Path, str]:
+    """Path -> path under ``root`` of the listed clips that are not there, in the order of the lists.
 
     Raises
     ------
-    MissingClipsError
+    FileNotFoundError
         There are some and ``allow_partial`` is off, or no clip is there.
     """
-    missing = [clip.path.relative_to(root).as_posix() for clip in listed if not clip.path.is_file()]
+    missing = {clip.path: clip.path.relative_to(root).as_posix() for clip in listed if not clip.path.is_file()}
     if missing and (not allow_partial or len(missing) == len(listed)):
         partial = "" if len(missing) == len(listed) else ", or pass allow_partial=True to use the others"
-        raise MissingClipsError(
+        raise FileNotFoundError(
             f"{len(missing)} of {len(listed)} listed clips are not under {root}, the first: "
-            f"{', '.join(missing[:3])}; check root{partial} (data.allow_partial=true on the command line; "
-            "`moclip data verify` lists all of them)"
+            f"{', '.join(list(missing.values())[:3])}; check root{partial} (data.allow_partial=true on the command "
+            "line; `moclip data verify` lists all of them)"
         )
     return missing

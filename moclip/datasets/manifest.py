@@ -7,30 +7,12 @@ key, and may be removed.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from moclip.datasets.base import VideoDataset, few
 from moclip.io import keys
 from moclip.io.artefacts import save_json
-from moclip.io.fingerprints import FileHashes
-
-
-class KnownHashes(FileHashes):
-    """The hashes of a data set's clips."""
-
-    def hashed(
-        self, dataset: VideoDataset, reasons: dict[str, str], workers: int | None
-    ) -> tuple[VideoDataset, dict[str, str]]:
-        """The data set with its clips' hashes, and ``reasons`` (by name) with those of the clips that cannot be read.
-
-        Clips that are in ``reasons`` already are not read.
-        """
-        found, failures = self.of([clip.path for clip in dataset.clips if clip.name not in reasons], workers)
-        unread = dict(failures)
-        reasons = {clip.name: unread[clip.path] for clip in dataset.clips if clip.path in unread} | reasons
-        return dataset.with_clips(lambda clip: replace(clip, sha256=found.get(clip.path, ""))), reasons
 
 
 def write(
@@ -46,11 +28,8 @@ def write(
     key : of what was made (`moclip.io.keys`).
     root : the folder to which paths are relative.
     """
+    entries = _entries(shipped, root)
     sha256 = {clip.name: clip.sha256 for clip in ready.clips}
-    entries = [
-        {**entry, "source_sha256": clip.sha256, "sha256": sha256.get(clip.name, "")}
-        for entry, clip in zip(_entries(shipped, root), shipped.clips, strict=True)
-    ]
     facts = ("name", "description", "classes", "class_texts", "horizontal_flip", "ceilings", "fingerprint")
     save_json(
         path,
@@ -58,10 +37,8 @@ def write(
         | {
             "counts": {split: len(clips) for split, clips in ready.splits.items()},
             "key": key,
-            "clips": [entry for entry in entries if entry["name"] in sha256],
-            "left_out": [
-                {**entry, "reason": left_out[entry["name"]]} for entry in entries if entry["name"] in left_out
-            ],
+            "clips": [entry | {"sha256": sha256[entry["name"]]} for entry in entries if entry["name"] in sha256],
+            "left_out": [entry | {"reason": left_out[entry["name"]]} for entry in entries if entry["name"] in left_out],
         },
     )
 
@@ -87,10 +64,10 @@ def counted(what: str, paths: Collection[str]) -> list[str]:
 
 
 def _entries(dataset: VideoDataset, root: Path) -> list[dict[str, str]]:
-    """One entry per clip, in the order of ``dataset.clips``."""
+    """One entry per clip of a data set of shipped files, in the order of ``dataset.clips``."""
     return [
         {"name": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split,
-         "path": clip.path.relative_to(root).as_posix()}
+         "path": clip.path.relative_to(root).as_posix(), "source_sha256": clip.sha256}
         for split, clips in dataset.splits.items()
         for clip in clips
     ]  # fmt: skip

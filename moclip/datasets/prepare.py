@@ -17,12 +17,12 @@ from moclip.config.sections import ConfigError, Data, MinFrames
 from moclip.datasets import load_dataset, manifest
 from moclip.datasets.base import NO_MOTION, REMEDY, Clip, VideoDataset
 from moclip.datasets.facts import Facts, facts_of
-from moclip.datasets.manifest import KnownHashes
-from moclip.datasets.moving_photos import Design
+from moclip.datasets.moving_photos import Design, MovingPhotos
 from moclip.errors import MoclipError
 from moclip.io import keys
 from moclip.io.artefacts import load_json
 from moclip.io.files import atomic_path, sha256_file
+from moclip.io.fingerprints import FileHashes
 from moclip.io.parallel import ClipsError, for_each_file
 from moclip.io.paths import data_dir
 from moclip.video import VideoError, transcode
@@ -35,10 +35,9 @@ log = logging.getLogger(__name__)
 
 
 class NotPreparedError(MoclipError, FileNotFoundError):
-    """A data set that is not prepared, or was prepared from something else; ``reasons`` says what changed."""
+    """A data set that is not prepared, or was prepared from something else."""
 
     def __init__(self, path: Path, reasons: Sequence[str]) -> None:
-        self.reasons = list(reasons)
         found = f"{path} is out of date ({'; '.join(reasons)})" if reasons else f"{path} is missing"
         super().__init__(f"{found}; run notebook 01_zero_shot first, or `moclip data prepare` with the same options")
 
@@ -56,22 +55,21 @@ def listed(data: Data, generate: bool = False) -> list[VideoDataset]:
     ------
     ConfigError
         The section lacks what the data set needs.
-    VideoFolderError, ListError, FileNotFoundError
+    DataError, FileNotFoundError
         The user's folders or lists cannot be used as they are.
     """
     data.check()
-    options: dict[str, Any] = {"root": _root(data), "val_fraction": data.val_fraction, "hashes": False}
-    datasets = []
+    root = _root(data)
     if data.name == "moving_photos":
-        options |= {"workers": data.workers, "generate": generate}
+        datasets = []
         for name, groups in data.designs.items():
-            options["design"] = Design(name, groups.train, groups.test, data.clips_per_group, seed=data.seed)
-            options["root"] = _root(data) / name if data.root else None
-            datasets.append(load_dataset(data.name, **options))
+            design = Design(name, groups.train, groups.test, data.clips_per_group, seed=data.seed)
+            place = root / name if data.root else None
+            datasets.append(MovingPhotos(design, place, data.val_fraction, data.workers, generate))
     else:
         more = ("test_fraction",) if data.name == "video_folder" else ("annotation_path", "fold", "allow_partial")
-        options |= {name: getattr(data, name) for name in ("seed", *more)}
-        datasets.append(load_dataset(data.name, **options))
+        options = {name: getattr(data, name) for name in ("val_fraction", "seed", *more)}
+        datasets = [load_dataset(data.name, hashes=False, root=root, **options)]
     if data.horizontal_flip is None:
         return datasets
     return [replace(dataset, horizontal_flip=data.horizontal_flip) for dataset in datasets]
@@ -81,7 +79,8 @@ def prepare(data: Data, folder: Path, rehash: bool = False) -> list[VideoDataset
     """Make the data sets of a data section ready, the main one first, and write their manifests.
 
     What is there already stays: generated clips by the key of their design, re-encoded clips by the content of their
-    source. Clips that fail, missing clips and their reasons are written to ``data/reports/<name>/``.
+    source. Those that differ from the last manifest are made again. Clips that fail, missing clips and their reasons
+    are written to ``data/reports/<name>/``.
 
     Parameters
     ----------
@@ -90,7 +89,7 @@ def prepare(data: Data, folder: Path, rehash: bool = False) -> list[VideoDataset
 
     Raises
     ------
-    ConfigError, VideoFolderError, ListError, FileNotFoundError
+    ConfigError, DataError, FileNotFoundError
         As `listed`; or no training or no test clip is long enough.
     ClipsError
         Clips that could not be read or re-encoded, or have no motion vectors; the others are kept. With
@@ -160,16 +159,17 @@ def _key(data: Data) -> dict[str, Any]:
 
 def _prepare(dataset: VideoDataset, data: Data, folder: Path, rehash: bool) -> VideoDataset:
     """Make one data set ready and write its manifest."""
-    _report(dataset, "missing", dataset.missing)
     path = folder / f"{dataset.name}.json"
-    hashes = KnownHashes(path.with_suffix(".stat"), rehash)
-    shipped, reasons = hashes.hashed(dataset, {}, data.workers)
+    hashes = FileHashes(path.with_suffix(".stat"), rehash)
+    if _remove_damaged(path, hashes, data):
+        listed(data, generate=True)  # again: it makes generated clips that are missing
+    _report(dataset, "missing", dataset.missing)
+    reasons: dict[str, str] = {}
+    ready = shipped = _hashed(dataset, hashes, reasons, data)
     hashes.save()
-    ready = shipped
     if data.reencode:
-        _remove_damaged(path, hashes, data)
         reasons |= _reencode_missing([clip for clip in shipped.clips if clip.sha256], data)
-        ready, reasons = hashes.hashed(reencoded(shipped), reasons, data.workers)
+        ready = _hashed(reencoded(shipped), hashes, reasons, data)
     facts: dict[str, Facts] = {}
     if data.min_frames != MinFrames() or (data.on_error == "skip" and not data.reencode):
         facts, problems = facts_of([c for c in ready.clips if c.name not in reasons], data.workers, data.scheduler)
@@ -180,16 +180,16 @@ def _prepare(dataset: VideoDataset, data: Data, folder: Path, rehash: bool) -> V
         raise ClipsError(failures, len(shipped.clips), REMEDY)
     _report(dataset, "unreadable", [f"{file}: {reason}" for file, reason in failures])
     ready = _without(ready, reasons, "unreadable", ClipsError(failures, len(shipped.clips)))
-    fewest = data.min_frames.model_dump()
+    fewest = data.min_frames
     short = {
         clip.name: f"{facts[clip.name].decoded} frames"
         for split, clips in ready.splits.items()
         for clip in clips
-        if facts and facts[clip.name].decoded < fewest["test" if split == "test" else "train"]
+        if facts and facts[clip.name].decoded < (fewest.test if split == "test" else fewest.train)
     }
-    rule = f"under {fewest['train']} frames in training, {fewest['test']} in testing"
-    too_short = f"{dataset.name}: no training or no test clip has data.min_frames={data.min_frames!r}"
-    ready = _without(ready, short, rule, ConfigError(too_short))
+    too_short = ConfigError(f"{dataset.name}: no training or no test clip has data.min_frames={fewest!r}")
+    rule = f"under {fewest.train} frames in training, {fewest.test} in testing"
+    ready = _without(ready, short, rule, too_short)
     hashes.save()
     manifest.write(path, shipped, ready, reasons | short, _key(data), _root(data))
     return ready
@@ -207,12 +207,12 @@ def _load(dataset: VideoDataset, data: Data, folder: Path, original: bool, rehas
     shipped = dataset.with_clips(
         lambda clip: replace(clip, sha256=entries[clip.name]["source_sha256"]) if clip.name in entries else None
     )
-    ready = shipped
-    if data.reencode:
-        ready = reencoded(shipped).with_clips(lambda clip: replace(clip, sha256=entries[clip.name]["sha256"]))
+    ready = (reencoded(shipped) if data.reencode else shipped).with_clips(
+        lambda clip: replace(clip, sha256=entries[clip.name]["sha256"])
+    )
     expected = {clip.path: clip.sha256 for clip in [*shipped.clips, *ready.clips]}
     expected |= {root / entry["path"]: entry["source_sha256"] for entry in known["left_out"]}
-    hashes = KnownHashes(path.with_suffix(".stat"), rehash)
+    hashes = FileHashes(path.with_suffix(".stat"), rehash)
     found, _ = hashes.of(list(expected), data.workers)
     hashes.save()
     if changed := [str(file) for file, sha256 in expected.items() if found.get(file, "") != sha256]:
@@ -223,31 +223,42 @@ def _load(dataset: VideoDataset, data: Data, folder: Path, original: bool, rehas
     return replace(ready, description=description)
 
 
-def _remove_damaged(path: Path, hashes: KnownHashes, data: Data) -> None:
-    """Remove re-encoded files that differ from the last manifest, so they are made again."""
+def _hashed(dataset: VideoDataset, hashes: FileHashes, reasons: dict[str, str], data: Data) -> VideoDataset:
+    """The data set with its clips' hashes.
+
+    Clips whose name is in ``reasons`` are not read; those that cannot be read are added to it.
+    """
+    found, failures = hashes.of([clip.path for clip in dataset.clips if clip.name not in reasons], data.workers)
+    unread = dict(failures)
+    reasons |= {clip.name: unread[clip.path] for clip in dataset.clips if clip.path in unread}
+    return dataset.with_clips(lambda clip: replace(clip, sha256=found.get(clip.path, "")))
+
+
+def _remove_damaged(path: Path, hashes: FileHashes, data: Data) -> bool:
+    """Whether files that `prepare` made differ from its last manifest; they are removed, to be made again."""
     known = load_json(path) if path.is_file() else {}
-    if known.get("key") == _key(data):
-        made = {reencoded_path(entry["source_sha256"]): entry["sha256"] for entry in known["clips"]}
-        for target, sha256 in hashes.of(list(made), data.workers)[0].items():
-            if sha256 != made[target]:
-                target.unlink()
+    if known.get("key") != _key(data) or not (data.reencode or data.name == "moving_photos"):
+        return False
+    made = {
+        reencoded_path(entry["source_sha256"]) if data.reencode else _root(data) / entry["path"]: entry["sha256"]
+        for entry in known["clips"]
+    }
+    found, _ = hashes.of(list(made), data.workers)
+    damaged = [target for target, sha256 in found.items() if sha256 != made[target]]
+    for target in damaged:
+        target.unlink()
+    return bool(damaged)
 
 
 def _reencode_missing(clips: Sequence[Clip], data: Data) -> dict[str, str]:
     """Re-encode the hashed clips whose re-encoded form is missing; return name and reason of each that fails."""
-
-    def missing() -> dict[Path, Path]:  # target -> source; clips of equal content have one
-        targets = {reencoded_path(clip.sha256): clip.path for clip in clips}
-        return {target: source for target, source in targets.items() if not target.is_file()}
-
-    if not missing():
-        return {}
     folder = data_dir() / "reencoded" / _digest()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # one at a time: an unfinished file in there was left by a killed run
         for leftover in folder.glob(f"*/.*{SUFFIX}"):
             leftover.unlink()
-        jobs = [(source, target) for target, source in missing().items()]  # another process may have made some
+        targets = {reencoded_path(clip.sha256): clip.path for clip in clips}  # clips of equal content have one
+        jobs = [(source, target) for target, source in targets.items() if not target.is_file()]
         failures = dict(for_each_file(_reencode, jobs, "re-encoding", data.workers, data.scheduler, on_error="skip"))
     failed = {target.stem: failures[source] for source, target in jobs if source in failures}
     return {clip.name: failed[clip.sha256] for clip in clips if clip.sha256 in failed}

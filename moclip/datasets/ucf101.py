@@ -7,27 +7,10 @@ official lists, it reads CoViAR's (``ucf101_split1_train.txt``) and ``path label
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from moclip.datasets import lists
-from moclip.datasets.base import Clip, words
-
-CLASSES: tuple[str, ...] = tuple(
-    """
-    ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch Basketball BasketballDunk
-    BenchPress Biking Billiards BlowDryHair BlowingCandles BodyWeightSquats Bowling BoxingPunchingBag BoxingSpeedBag
-    BreastStroke BrushingTeeth CleanAndJerk CliffDiving CricketBowling CricketShot CuttingInKitchen Diving Drumming
-    Fencing FieldHockeyPenalty FloorGymnastics FrisbeeCatch FrontCrawl GolfSwing Haircut Hammering HammerThrow
-    HandstandPushups HandstandWalking HeadMassage HighJump HorseRace HorseRiding HulaHoop IceDancing JavelinThrow
-    JugglingBalls JumpingJack JumpRope Kayaking Knitting LongJump Lunges MilitaryParade Mixing MoppingFloor Nunchucks
-    ParallelBars PizzaTossing PlayingCello PlayingDaf PlayingDhol PlayingFlute PlayingGuitar PlayingPiano PlayingSitar
-    PlayingTabla PlayingViolin PoleVault PommelHorse PullUps Punch PushUps Rafting RockClimbingIndoor RopeClimbing
-    Rowing SalsaSpin ShavingBeard Shotput SkateBoarding Skiing Skijet SkyDiving SoccerJuggling SoccerPenalty
-    StillRings SumoWrestling Surfing Swing TableTennisShot TaiChi TennisSwing ThrowDiscus TrampolineJumping Typing
-    UnevenBars VolleyballSpiking WalkingWithDog WallPushups WritingOnBoard YoYo
-    """.split()  # noqa: SIM905 - a table of names reads better than a list of quotes
-)
+from moclip.datasets.base import DataError, words
 
 # fold -> (training, test) clips of the full lists; the same 13,320 clips in each
 COUNTS = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
@@ -41,52 +24,50 @@ def class_text(name: str) -> str:
     return words(name)
 
 
-def read(root: Path, folder: Path, fold: int) -> lists.Listed:
-    """What the lists of a fold say; ``folder`` holds them.
-
-    It reads ``classInd.txt``, ``trainlist0N.txt`` and ``testlist0N.txt``, or CoViAR's or ``path label`` lists; without
-    ``classInd.txt`` the classes of the last two are the official 101.
-    """
-    train, test = (_list_path(folder, split, fold) for split in ("train", "test"))
-    classes = _read_classes(folder, train)
-    return lists.Listed(classes, _read_list(train, root, classes), _read_list(test, root, classes))
-
-
-def _list_path(folder: Path, split: str, fold: int) -> Path:
-    return lists.find_list(folder, (f"{split}list{fold:02d}.txt", *lists.common_names("ucf101", split, fold)), WHERE)
-
-
-def _read_classes(folder: Path, train_list: Path) -> tuple[str, ...]:
-    """Class names in the order of ``classInd.txt``, which numbers them from 1."""
-    path = folder / "classInd.txt"
-    if not path.is_file() and not train_list.name.startswith("trainlist"):
-        return CLASSES  # CoViAR's and `path label` lists come without it
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Class names in the order of a ``classInd.txt``, which numbers them from 1."""
     classes = []
-    for count, line in enumerate(lists.read_lines(path, WHERE), start=1):
+    for count, line in enumerate(lists.read_lines(path), start=1):
         number, _, name = line.partition(" ")
         if number != str(count) or not name.strip():
-            raise lists.ListError(f"{path}: expected '{count} <class>', found {line!r}")
+            raise DataError(f"{path}: expected '{count} <class>', found {line!r}")
         classes.append(name.strip())
     return tuple(classes)
 
 
-def _read_list(path: Path, root: Path, classes: Sequence[str]) -> list[Clip]:
-    """Clips of one list, whose lines name ``Class/v_Class_gXX_cYY.avi``."""
-    labels = {name: label for label, name in enumerate(classes)}
-    rows = lists.read_rows(path, WHERE)
-    clips = []
-    for row in rows:
-        # The class is the folder: files in HandstandPushups are called v_HandStandPushups_...
-        if row.class_name not in labels:
-            raise lists.ListError(f"{path}: {row.inside!r} is of no class in classInd.txt")
-        file_name = row.inside.rpartition("/")[2]
-        group = re.search(r"_(g\d+)_c\d+\.", file_name)
-        if group is None:
-            raise lists.ListError(f"{path}: {file_name!r} carries no group; expected v_<Class>_gXX_cYY.avi")
-        label = labels[row.class_name]
-        clips.append(Clip(root / row.inside, label, row.class_name, group[1], Path(file_name).stem))
-    lists.check_numbers(path, rows, labels, "classInd.txt")
-    return clips
+CLASS_FILE = Path(__file__).with_name("classInd.txt")  # the official one
+CLASSES = read_classes(CLASS_FILE)
 
 
-UCF101 = lists.ListedDataset("UCF101", len(CLASSES), COUNTS, read, class_text)
+def read(folder: Path, fold: int) -> tuple[tuple[str, ...], dict[str, list[lists.Row]]]:
+    """Classes, and the rows of each split of a fold.
+
+    It reads ``classInd.txt``, ``trainlist0N.txt`` and ``testlist0N.txt``, or CoViAR's or ``path label`` lists; without
+    ``classInd.txt`` the classes of the last two are the official 101.
+    """
+    paths = {
+        split: lists.find_list(
+            folder, (f"{split}list{fold:02d}.txt", *lists.common_names("ucf101", split, fold)), WHERE
+        )
+        for split in ("train", "test")
+    }
+    class_file = folder / "classInd.txt"
+    if paths["train"].name.startswith("trainlist"):
+        lists.find_list(folder, [class_file.name], WHERE)
+    classes = read_classes(class_file if class_file.is_file() else CLASS_FILE)
+    rows = {split: lists.read_rows(path) for split, path in paths.items()}
+    for split, path in paths.items():
+        lists.check_numbers(path, rows[split], classes)
+    return classes, rows
+
+
+def group(row: lists.Row) -> str:
+    """``gXX`` of a clip's file name."""
+    # The class is the folder: files in HandstandPushups are called v_HandStandPushups_...
+    name = row.inside.rpartition("/")[2]
+    if found := re.search(r"_(g\d+)_c\d+\.", name):
+        return found[1]
+    raise DataError(f"{row.inside!r} carries no group; expected v_<Class>_gXX_cYY.avi")
+
+
+UCF101 = lists.ListedDataset("UCF101", len(CLASSES), COUNTS, read, group, class_text)

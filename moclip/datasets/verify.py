@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -11,8 +10,8 @@ from moclip.datasets.facts import facts_of
 
 UNREADABLE, MISSING, UNLISTED = "unreadable", "listed but missing", "there but not listed"
 ASIDE = {"classes.txt", "groups.csv"}  # files of a video_folder that are no clips
-READ = ["sha256", "bytes", "codec", "width", "height", "fps", "frames", "decoded", "gop", "i_share", "b_share", "note"]
-SHOWN = [*READ, "i_distance", "seconds", "kbit_s"]
+FACTS = ["sha256", "bytes", "codec", "width", "height", "fps", "frames", "decoded", "gop", "i_share", "b_share", "note",
+         "i_distance", "seconds", "kbit_s"]  # fmt: skip
 
 
 def clip_table(dataset: VideoDataset, workers: int | None = None) -> pd.DataFrame:
@@ -21,24 +20,18 @@ def clip_table(dataset: VideoDataset, workers: int | None = None) -> pd.DataFram
     Returns
     -------
     DataFrame
-        video, class_name, group, split, path, `SHOWN` (see `moclip.datasets.facts.Facts`), problem (empty if
+        video, class_name, group, split, path, `FACTS` (see `moclip.datasets.facts.Facts`), problem (empty if
         there is none), reason.
     """
-    present = [clip for clip in dataset.clips if clip.path.is_file()]
-    facts, problems = facts_of(present, workers)
+    facts, problems = facts_of([clip for clip in dataset.clips if clip.path.is_file()], workers)
+    columns = ["video", "class_name", "group", "split", "path", *FACTS, "problem", "reason"]
     rows = []
     for split, clips in dataset.splits.items():
         for clip in clips:
-            row: dict[str, Any] = {"video": clip.name, "class_name": clip.class_name, "group": clip.group}
-            row |= {"split": split, "path": str(clip.path), "problem": "", "reason": ""}
-            if fact := facts.get(clip.name):
-                row |= {name: getattr(fact, name) for name in SHOWN}
-            elif clip.name in problems:
-                row |= {"problem": UNREADABLE, "reason": problems[clip.name]}
-            else:
-                row["problem"] = MISSING
-            rows.append(row)
-    columns = ["video", "class_name", "group", "split", "path", *SHOWN, "problem", "reason"]
+            problem = "" if clip.name in facts else UNREADABLE if clip.name in problems else MISSING
+            values = [getattr(facts.get(clip.name), name, None) for name in FACTS]
+            place = [clip.name, clip.class_name, clip.group, split, str(clip.path)]
+            rows.append([*place, *values, problem, problems.get(clip.name, "")])
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -55,9 +48,9 @@ def verify(dataset: VideoDataset, root: Path | None = None, workers: int | None 
     if root is None:
         return table
     root = root.expanduser()
-    lost = [{"path": str(root / name), "problem": MISSING} for name in dataset.missing]
     known = {path.resolve() for path in [*(clip.path for clip in dataset.clips), *dataset.unused]}
     others = [path for path in _files(root) if path.resolve() not in known and path.name not in ASIDE]
+    lost = [{"path": str(root / name), "problem": MISSING} for name in dataset.missing]
     lost += [{"path": str(path), "problem": UNLISTED} for path in others]
     return pd.concat([table, pd.DataFrame(lost, columns=table.columns)], ignore_index=True) if lost else table
 

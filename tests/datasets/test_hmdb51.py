@@ -6,6 +6,7 @@ import pytest
 
 from moclip.datasets import load_dataset
 from moclip.datasets.hmdb51 import CLASS_COUNT, COUNTS, HMDB51, source
+from moclip.datasets.lists import Row
 
 TAIL = "f_cm_np1_ba_med"
 
@@ -52,7 +53,7 @@ def test_tags_labels_and_groups(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_source_from_a_file_s_name(file: str, class_name: str, expected: str) -> None:
-    assert source(file, class_name) == expected
+    assert source(Row(f"{class_name}/{file}")) == expected
 
 
 def test_validation_is_cut_by_source(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_contradictions(tmp_path: Path, line: str) -> None:
 
 def test_missing_lists(tmp_path: Path) -> None:
     tree = make_tree(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"no \*_test_split2.txt in .*hmdb51_split2_train.txt is missing"):
+    with pytest.raises(FileNotFoundError, match=r"hmdb51_split2_train.txt is missing.*no \*_test_split2.txt either"):
         HMDB51(**tree, fold=2)
     with pytest.raises(ValueError, match="folds 1, 2 and 3"):
         HMDB51(**tree, fold=4)

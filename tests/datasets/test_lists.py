@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from moclip.datasets import lists
+from moclip.datasets.base import DataError
 
-LABELS = {"B": 0, "A": 1}
+CLASSES = ("B", "A")
 WHERE = "that is where it should be"
 
 
@@ -28,10 +29,10 @@ def write(folder: Path, *lines: str) -> Path:
 )
 def test_three_forms(tmp_path: Path, lines: list[str], numbers: list[int | None]) -> None:
     path = write(tmp_path, *lines)
-    rows = lists.read_rows(path, WHERE)
+    rows = lists.read_rows(path)
     assert [row.number for row in rows] == numbers
     assert all(row.class_name == row.inside[0] and row.inside.endswith(".avi") for row in rows)
-    lists.check_numbers(path, rows, LABELS, "classInd.txt")
+    lists.check_numbers(path, rows, CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -47,22 +48,22 @@ def test_three_forms(tmp_path: Path, lines: list[str], numbers: list[int | None]
     ],
 )
 def test_other_forms_are_refused(tmp_path: Path, lines: list[str], message: str) -> None:
-    with pytest.raises(lists.ListError, match=message):
-        lists.read_rows(write(tmp_path, *lines), WHERE)
+    with pytest.raises(DataError, match=message):
+        lists.read_rows(write(tmp_path, *lines))
 
 
 @pytest.mark.parametrize("lines", [["B/x.avi 0", "A/y.avi 2"], ["B/x.avi 2", "A/y.avi 1"], ["B/x.avi 1", "A/y.avi 1"]])
 def test_numbers_that_are_not_the_labels(tmp_path: Path, lines: list[str]) -> None:
     path = write(tmp_path, *lines)
-    with pytest.raises(lists.ListError, match=r"has number \d, but classInd.txt says \d"):
-        lists.check_numbers(path, lists.read_rows(path, WHERE), LABELS, "classInd.txt")
+    with pytest.raises(DataError, match=r"has number \d, but classInd.txt says \d"):
+        lists.check_numbers(path, lists.read_rows(path), CLASSES)
 
 
 def test_without_a_class_file_a_class_has_one_number(tmp_path: Path) -> None:
-    rows = [lists.Row("A/x", "A", 7), lists.Row("B/x", "B", 0), lists.Row("A/y", "A", 7)]
+    rows = [lists.Row("A/x", 7), lists.Row("B/x", 0), lists.Row("A/y", 7)]
     lists.check_numbers_of_classes(tmp_path, rows)
-    for wrong in (lists.Row("A/z", "A", 8), lists.Row("C/x", "C", 7)):
-        with pytest.raises(lists.ListError, match="number"):
+    for wrong in (lists.Row("A/z", 8), lists.Row("C/x", 7)):
+        with pytest.raises(DataError, match="number"):
             lists.check_numbers_of_classes(tmp_path, [*rows, wrong])
 
 

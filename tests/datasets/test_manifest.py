@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from moclip.config.sections import Data, Groups, MinFrames
-from moclip.datasets import manifest, moving_photos, prepare
+from moclip.datasets import moving_photos, prepare
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.datasets.prepare import NotPreparedError, load_prepared
 from moclip.io.files import sha256_file
+from moclip.io.fingerprints import FileHashes
 from moclip.video import encode, probe
 
 CLASSES, GROUPS = ("Hammering", "HammerThrow"), (1, 2, 3)
@@ -402,6 +403,10 @@ def test_generated_clips(run, tmp_path, monkeypatch):
         load_prepared(data, run)
     assert not first.exists(), "looking makes nothing"
     assert prepare.prepare(data, run) == [before]
+    first.write_bytes(before.clips[1].path.read_bytes())
+    with pytest.raises(NotPreparedError, match="files were changed or removed"):
+        load_prepared(data, run)
+    assert prepare.prepare(data, run) == [before] and sha256_file(first) == before.clips[0].sha256, "made again"
     monkeypatch.setattr(moving_photos.dataset, "photos_hash", lambda: "of another wheel")
     with pytest.raises(NotPreparedError, match="2 clips are new.*2 clips are gone"):
         load_prepared(data, run)
@@ -428,12 +433,13 @@ def test_a_data_set_of_the_size_of_ucf101_is_looked_at_in_seconds(tmp_path, monk
 def test_a_memory_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"a")
-    hashes = manifest.KnownHashes(path / "no-folder" / "x.stat")
+    hashes = FileHashes(path / "no-folder" / "x.stat")
     found, failures = hashes.of([path, tmp_path / "lost.mp4"], 1)
     hashes.save()
     assert found == {path: sha256_file(path)} and [lost for lost, _ in failures] == [tmp_path / "lost.mp4"]
     data = VideoDataset(
         "x", "", ("A",), [Clip(path, 0, "A", "a", "a"), Clip(path.with_name("b"), 0, "A", "b", "b")], []
     )
-    hashed, reasons = hashes.hashed(data, {}, 1)
+    reasons: dict[str, str] = {}
+    hashed = prepare._hashed(data, hashes, reasons, own_videos(tmp_path))
     assert [clip.sha256 for clip in hashed.clips] == [sha256_file(path), ""] and list(reasons) == ["b"]

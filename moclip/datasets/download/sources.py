@@ -68,9 +68,9 @@ def download(
 
     Raises
     ------
-    DownloadError, ArchiveError
+    DownloadError
         An archive could not be fetched or unpacked.
-    ListError, FileNotFoundError
+    DataError, FileNotFoundError
         Counts are not the official ones, or listed clips are missing.
     """
     source = SOURCES[name]

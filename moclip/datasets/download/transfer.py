@@ -11,9 +11,9 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from moclip.errors import MoclipError
 from moclip.io.artefacts import load_json, save_json
@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 
 
 class DownloadError(MoclipError):
-    """A file that could not be fetched, or is not the one it was; the message says what to do."""
+    """A file that could not be fetched or unpacked, or is not the one it was; the message says what to do."""
 
     exit_code = 1
 
 
-class BrokenTransferError(Exception):
-    """The transfer broke off; `fetch` tries again."""
+# A transfer that ends so is tried again; errors of the disk are not.
+_BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
@@ -72,9 +72,14 @@ def fetch(url: str, target: Path, ca_file: Path | None = None, insecure: bool = 
             try:
                 _transfer(opener, url, arrived)
                 break
-            except BrokenTransferError as error:
+            except _BROKEN as error:
+                _refuse(url, error)
+                if isinstance(error, urllib.error.HTTPError) and error.code == 416:
+                    arrived.unlink()  # no rest: it is as long as the file, or longer than a new one
                 if attempt == TRIES - 1:
-                    raise DownloadError(f"{url}: {error}; the same command resumes it") from error
+                    raise DownloadError(
+                        f"{url}: no answer, or it broke off ({error}); the same command resumes it"
+                    ) from error
                 log.warning("%s: %s; trying again", url, error)
                 time.sleep(wait * 2**attempt)
     sha = sha256_file(arrived)
@@ -118,7 +123,7 @@ def _transfer(opener: urllib.request.OpenerDirector, url: str, part: Path) -> No
     headers = {"User-Agent": "moclip", "Accept-Encoding": "identity"}
     if have and known.get("version"):
         headers |= {"Range": f"bytes={have}-", "If-Range": known["version"]}
-    with _open(opener, urllib.request.Request(url, headers=headers), part) as response:
+    with opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
         begins = str(response.headers.get("Content-Range", ""))
         resumed = response.status == 206 and begins.startswith(f"bytes {have}-")
         length = response.headers.get("Content-Length")
@@ -132,47 +137,25 @@ def _transfer(opener: urllib.request.OpenerDirector, url: str, part: Path) -> No
             save_json(about, {"url": url, "bytes": total, "version": version})
         with open(part, "ab") as file:
             steps = None if total is None else -(-(total - have) // CHUNK)
-            for chunk in track(_chunks(response), part.stem, total=steps, unit="MB"):
+            for chunk in track(iter(partial(response.read, CHUNK), b""), part.stem, total=steps, unit="MB"):
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
     if total is not None and part.stat().st_size != total:
-        raise BrokenTransferError(f"the connection ended after {part.stat().st_size} of {total} bytes")
+        raise ConnectionError(f"the connection ended after {part.stat().st_size} of {total} bytes")
 
 
-def _open(opener: urllib.request.OpenerDirector, request: urllib.request.Request, part: Path) -> Any:
-    """The server's answer; its errors as ours."""
-    try:
-        return opener.open(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # no rest: `part` is as long as the file, or longer than a new one
-            part.unlink()
-            raise BrokenTransferError("the server has no such rest of the file; from the start") from error
-        if error.code >= 500:
-            raise BrokenTransferError(f"the server answers {error.code} {error.reason}") from error
+def _refuse(url: str, error: Exception) -> None:
+    """Raise an error that says what to do if trying again would not help."""
+    if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 416:
         raise DownloadError(
-            f"{request.full_url}: the server answers {error.code} {error.reason}. The file may have moved: fetch it by "
+            f"{url}: the server answers {error.code} {error.reason}. The file may have moved: fetch it by "
             "hand, put it into the folder under its own name, and repeat this command"
         ) from error
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, ssl.SSLCertVerificationError):
-            raise DownloadError(
-                f"{request.full_url}: the server's certificate cannot be verified ({error.reason.verify_message}): "
-                "another server may be answering. Some servers of data sets leave out an intermediate certificate: "
-                "save it from your browser and pass it with --ca-file FILE.pem; or fetch the file with the browser and "
-                "put it into the folder; or, if you accept that it may be anyone's file, pass --insecure"
-            ) from error
-        raise BrokenTransferError(f"no answer ({error.reason})") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise BrokenTransferError(f"no answer ({error})") from error
-
-
-def _chunks(response: IO[bytes]) -> Iterator[bytes]:
-    while True:
-        try:
-            chunk = response.read(CHUNK)
-        except (OSError, http.client.HTTPException) as error:
-            raise BrokenTransferError(f"the connection broke ({error})") from error
-        if not chunk:
-            return
-        yield chunk
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, ssl.SSLCertVerificationError):
+        raise DownloadError(
+            f"{url}: the server's certificate cannot be verified ({error.reason.verify_message}): "
+            "another server may be answering. Some servers of data sets leave out an intermediate certificate: "
+            "save it from your browser and pass it with --ca-file FILE.pem; or fetch the file with the browser and "
+            "put it into the folder; or, if you accept that it may be anyone's file, pass --insecure"
+        ) from error

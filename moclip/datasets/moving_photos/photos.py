@@ -1,37 +1,17 @@
 """The photos that MovingPhotos is made of: which file of which wheel, and where in it an object or a texture lies.
 
 Nothing is downloaded: every file is part of an installed wheel (scikit-image, scikit-learn, matplotlib). Authors and
-licences are listed in ``ATTRIBUTION.md`` beside this file.
+licences are listed in ``ATTRIBUTION.md`` beside this file, places in ``photos.yaml``.
 """
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import yaml
 from PIL import Image
-
-# short name -> (package, path inside it)
-PHOTOS: dict[str, tuple[str, str]] = {
-    "astronaut": ("skimage", "data/astronaut.png"),
-    "camera": ("skimage", "data/camera.png"),
-    "chelsea": ("skimage", "data/chelsea.png"),
-    "coffee": ("skimage", "data/coffee.png"),
-    "coins": ("skimage", "data/coins.png"),
-    "motorcycle_left": ("skimage", "data/motorcycle_left.png"),
-    "motorcycle_right": ("skimage", "data/motorcycle_right.png"),
-    "rocket": ("skimage", "data/rocket.jpg"),
-    "china": ("sklearn", "datasets/images/china.jpg"),
-    "flower": ("sklearn", "datasets/images/flower.jpg"),
-    "grace_hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
-    "brick": ("skimage", "data/brick.png"),
-    "grass": ("skimage", "data/grass.png"),
-    "gravel": ("skimage", "data/gravel.png"),
-    "ihc": ("skimage", "data/ihc.png"),
-    "hubble": ("skimage", "data/hubble_deep_field.jpg"),
-}
 
 
 @dataclass(frozen=True)
@@ -44,41 +24,12 @@ class Crop:
     side: float
 
 
-# object -> its crops, from several photos where the wheels have them
+_TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+PHOTOS: dict[str, tuple[str, str]] = {name: tuple(place) for name, place in _TABLES["photos"].items()}
 OBJECTS: dict[str, tuple[Crop, ...]] = {
-    "Astronaut": (Crop("astronaut", 225, 135, 230), Crop("astronaut", 195, 200, 310), Crop("astronaut", 222, 115, 170)),
-    "Cat": (Crop("chelsea", 205, 150, 290), Crop("chelsea", 230, 145, 230), Crop("chelsea", 180, 130, 230)),
-    "Coins": (
-        Crop("coins", 85, 75, 140),
-        Crop("coins", 200, 180, 150),
-        Crop("coins", 305, 130, 150),
-        Crop("coins", 110, 225, 150),
-        Crop("coins", 290, 240, 125),
-    ),
-    "CoffeeCup": (Crop("coffee", 290, 190, 360), Crop("coffee", 305, 130, 240), Crop("coffee", 330, 195, 290)),
-    "Flower": (Crop("flower", 335, 222, 310), Crop("flower", 330, 210, 240), Crop("flower", 350, 230, 200)),
-    "Motorcycle": (
-        Crop("motorcycle_left", 370, 300, 400),
-        Crop("motorcycle_right", 450, 310, 360),
-        Crop("motorcycle_left", 250, 310, 340),
-        Crop("motorcycle_right", 330, 290, 400),
-    ),
-    "Officer": (
-        Crop("grace_hopper", 255, 175, 300),
-        Crop("grace_hopper", 255, 330, 400),
-        Crop("grace_hopper", 255, 200, 220),
-    ),
-    "Pagoda": (Crop("china", 200, 225, 340), Crop("china", 200, 150, 250), Crop("china", 195, 270, 270)),
-    "Photographer": (Crop("camera", 215, 200, 340), Crop("camera", 230, 140, 230), Crop("camera", 190, 290, 380)),
-    "Rocket": (
-        Crop("rocket", 320, 265, 300),
-        Crop("rocket", 320, 280, 230),
-        Crop("astronaut", 410, 125, 200),
-        Crop("astronaut", 415, 175, 180),
-    ),
+    name: tuple(Crop(*crop) for crop in crops) for name, crops in _TABLES["objects"].items()
 }
-
-TEXTURES: tuple[str, ...] = ("brick", "grass", "gravel", "ihc", "hubble")
+TEXTURES: tuple[str, ...] = tuple(_TABLES["textures"])
 
 
 def photo_path(name: str) -> Path:
@@ -107,9 +58,9 @@ def photo(name: str) -> Image.Image:
         return image.convert("L" if name in TEXTURES else "RGB")
 
 
-def photos_hash(names: Iterable[str] = tuple(PHOTOS)) -> str:
+def photos_hash() -> str:
     """Hash of the photo files: another version of a wheel may carry other pixels, hence other clips."""
     digest = hashlib.sha256()
-    for name in sorted(names):
+    for name in sorted(PHOTOS):
         digest.update(name.encode() + hashlib.sha256(photo_path(name).read_bytes()).digest())
     return digest.hexdigest()[:16]

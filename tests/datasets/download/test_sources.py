@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from moclip.datasets import hmdb51, ucf101
+from moclip.datasets.base import DataError
 from moclip.datasets.download.sources import SOURCES, download
-from moclip.datasets.lists import ListError
 
 Server = tuple[Path, str, dict]
 
@@ -91,7 +91,7 @@ def test_lists_of_wrong_length(mirror: Server, tmp_path: Path, monkeypatch: pyte
     ucf_archives(folder, make)
     whole = replace(ucf101.UCF101, class_count=1)  # these lists then count as those of the whole data set
     monkeypatch.setattr(ucf101, "UCF101", whole)
-    with pytest.raises(ListError, match="lists 2 training and 1 test clips, the official split 9537"):
+    with pytest.raises(DataError, match="lists 2 training and 1 test clips, the official split 9537"):
         download("ucf101", tmp_path / "data", mirror=address)
 
 
