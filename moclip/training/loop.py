@@ -140,9 +140,14 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.beside: Mapping[str, Tensor] = {}
         with self.fabric.rank_zero_first():
-            state = self.folder.find() if self.folder else None
-        if state is not None:
-            self._restore(state)
+            state = (self.folder.find() if self.folder else None) or {}
+        if state:
+            self._load(state["model"])
+            self.rows, self.best = state["rows"], state["best"] or {}
+        if "optimizer" in state:  # not of a training that is finished
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+            set_random_state(state["random"])
 
     def fit(self, batches: Callable[[int], Iterator[Batch]], score: Callable[[], float] | None = None) -> pd.DataFrame:
         """Train the epochs that are left, and return the log.
@@ -183,7 +188,10 @@ class Trainer:
                 self.best = copy.deepcopy(self._weights())
         self.rows.append(row)
         if self.folder and self.fabric.is_global_zero:
-            self.folder.keep(self._state())
+            # All that an interrupted training needs: draws of clips follow from seed and epoch, but dropout does not.
+            state = {"rows": self.rows, "model": self._weights(), "best": self.best}
+            state |= {"optimizer": self.optimizer.state_dict(), "random": random_state(self.fabric)}
+            self.folder.keep(state | {"precision": self.fabric.strategy.precision.state_dict()})
 
     def finish(self) -> pd.DataFrame:
         """Keep the last weights, load the best if epochs were scored, and return the log."""
@@ -199,8 +207,7 @@ class Trainer:
         fabric, schedule, groups = self.fabric, self.schedule, self.optimizer.param_groups
         self.model.train()
         seen: list[tuple[Tensor, Tensor, int]] = []
-        windows = iter(lambda: list(itertools.islice(batches, schedule.accumulate)), [])  # the last may be shorter
-        for window in windows:
+        for window in iter(lambda: list(itertools.islice(batches, schedule.accumulate)), []):  # the last may be shorter
             self.optimizer.zero_grad()
             for number, (inputs, labels, *more) in enumerate(window, 1):
                 factor = schedule.rate((len(self.rows) + len(seen) / schedule.batches) / schedule.epochs)
@@ -231,25 +238,6 @@ class Trainer:
         names = self.network.state_dict().keys()
         self.network.load_state_dict({name: weights[name] for name in names})
         self.beside = {name: value for name, value in weights.items() if name not in names}
-
-    def _state(self) -> dict[str, Any]:
-        """All that an interrupted training needs: draws of clips follow from seed and epoch, but dropout does not."""
-        return {
-            "rows": self.rows,
-            "model": self._weights(),
-            "optimizer": self.optimizer.state_dict(),
-            "precision": self.fabric.strategy.precision.state_dict(),
-            "random": random_state(self.fabric),
-            "best": self.best,
-        }
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self._load(state["model"])
-        if "optimizer" in state:
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.fabric.strategy.precision.load_state_dict(state["precision"])
-            set_random_state(state["random"])
-        self.rows, self.best = state["rows"], state["best"] or {}
 
 
 def random_state(fabric: Fabric) -> list[Tensor]:

@@ -115,6 +115,22 @@ def test_a_step_is_what_one_loop_over_one_head_makes(toy):
     assert all(torch.equal(*pair) for pair in zip(head.mlp.parameters(), plain.parameters(), strict=True))
 
 
+# Loss of the last epoch and sum of all weights of commit 43d4792.
+BEFORE = {
+    "fusion": (0.3532158903777599, 31.63303706375882),
+    "appearance_head": (0.4201332995295525, 27.76020889170468),
+    "motion_head": (0.42335507929325106, 27.87323736725375),
+    "fusion_permuted": (0.5029995553195477, 29.773639266379178),
+}
+
+
+def test_heads_are_what_they_were(toy):
+    toy.shift = 0.1
+    for name, head in fit(toy, settings=SETTINGS.model_copy(update={"epochs": 3}), seed=4).items():
+        weights = sum(weight.detach().double().abs().sum().item() for weight in head.head.parameters())
+        assert (head.log["loss"].iloc[-1], weights) == pytest.approx(BEFORE[name], abs=1e-4)
+
+
 def test_chosen_on_the_test_clips(toy, caplog):
     heads = fit(toy, settings=SETTINGS.model_copy(update={"select": "test", "lr": 0.1}))
     assert "THE EPOCH IS CHOSEN ON THE TEST CLIPS" in caplog.text

@@ -209,6 +209,20 @@ def train_motion(photos, store, config):
     return train
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """(epoch, index) of every training sample that is made, in order."""
+    samples = []
+    original = TrainingSamples.__getitem__
+
+    def remember(self, batch):
+        samples.extend((batch[0], index) for index in batch[1])
+        return original(self, batch)
+
+    monkeypatch.setattr(TrainingSamples, "__getitem__", remember)
+    return samples
+
+
 def untrained(seed=0):
     torch.manual_seed(seed)
     return create_model("mv_tsn", num_classes=4, backbone=SMALL, pretrained=False)
@@ -229,15 +243,7 @@ def test_every_tensor_of_the_network_is_trained(train_motion):
     assert after["data_bn.num_batches_tracked"] == 3  # 8 clips in batches of at most 3
 
 
-def test_every_clip_is_drawn_anew_in_every_epoch(train_motion, monkeypatch):
-    drawn = []
-    original = TrainingSamples.__getitem__
-
-    def remember(self, batch):
-        drawn.extend((batch[0], index) for index in batch[1])
-        return original(self, batch)
-
-    monkeypatch.setattr(TrainingSamples, "__getitem__", remember)
+def test_every_clip_is_drawn_again_in_every_epoch(train_motion, drawn):
     train_motion(epochs=3)
     assert sorted(drawn) == [(epoch, index) for epoch in range(3) for index in range(8)]
 
@@ -343,10 +349,7 @@ def test_a_training_is_what_it_was(random_clips, photos, config):
 # --- which epoch ----------------------------------------------------------------------------------------------------
 
 
-def test_validation_chooses_an_epoch_and_all_clips_are_trained_until_then(train_motion, photos, monkeypatch):
-    drawn = []
-    original = TrainingSamples.__getitem__
-    monkeypatch.setattr(TrainingSamples, "__getitem__", lambda self, key: drawn.append(key) or original(self, key))
+def test_validation_chooses_an_epoch_and_all_clips_are_trained_until_then(train_motion, photos, monkeypatch, drawn):
     scores = iter([0.1, 0.7, 0.7, 0.3])
     monkeypatch.setattr("moclip.training.motion.accuracy", lambda *_: next(scores))
     settings = {"epochs": 4, "schedule": "step", "milestones": (1,)}
