@@ -55,16 +55,17 @@ def check(rounds: int, devices: list[torch.device]) -> int:
 
 def ways(grids: Tensor, device: torch.device) -> dict[str, Callable[[], object]]:
     """What is timed of one batch, by name; the peer first."""
+    scales = torch.full((len(grids),), SCALE)
     found: dict[str, Callable[[], object]] = {
-        PEER: lambda: accumulate(grids, CELL, *SIZE, SCALE),
-        "torch, CPU": lambda: by_torch(grids, CELL, *SIZE, torch.full((len(grids),), SCALE)),
+        PEER: lambda: accumulate(grids, CELL, *SIZE, scales),
+        "torch, CPU": lambda: by_torch(grids, CELL, *SIZE, scales),
     }
     if device.type == "cuda":
-        there = grids.to(device)
+        there, units = grids.to(device), scales.to(device)
         fields = torch.zeros(len(grids), *SIZE, 2, dtype=torch.uint8)
         found |= {
-            "torch, GPU, grids there": lambda: accumulate(there, CELL, *SIZE, SCALE),
-            "torch, GPU, grids sent": lambda: accumulate(grids.to(device), CELL, *SIZE, SCALE),
+            "torch, GPU, grids there": lambda: accumulate(there, CELL, *SIZE, units),
+            "torch, GPU, grids sent": lambda: accumulate(grids.to(device), CELL, *SIZE, units),
             "nothing but sending 8-bit fields": lambda: fields.to(device),
         }
     return found

@@ -108,7 +108,7 @@ def paint(frame: av.VideoFrame, height: int, width: int) -> tuple[np.ndarray, in
 
 
 def stored(samples: TrainingSamples, epoch: int, indices: list[int]) -> Views:
-    return join([samples[epoch, index][0] for index in indices])
+    return samples[epoch, indices][0]
 
 
 def opened(

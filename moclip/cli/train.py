@@ -66,7 +66,7 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
     from moclip.engine.features import motion_store
     from moclip.inputs.clips import LoadedClips
     from moclip.io.artefacts import save_csv
-    from moclip.training.motion import network_arguments, train_motion_network, training_and_selection_clips
+    from moclip.training.motion import network_arguments, train_motion_network, training_clips
     from moclip.training.state import set_aside
 
     run, name = run_dir(config.run), f"mv_tsn-{dataset.name}-seed{config.mv.seed}"
@@ -74,12 +74,9 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
     if fresh and fabric.is_global_zero and folder.is_dir():
         set_aside(folder, ["moclip train --fresh"])
     fabric.barrier()
-    train, selection = training_and_selection_clips(dataset, config, config.mv.select)
-    clips = {
-        split: LoadedClips(members, motion_store())
-        for split, members in (("train", train), (config.mv.select, selection))
-        if members
-    }
+    splits = {"train": training_clips(dataset, config), "val": dataset.val, "test": dataset.test}
+    used = {split: splits[split] for split in ("train", config.mv.select) if splits.get(split)}
+    clips = {split: LoadedClips(members, motion_store()) for split, members in used.items()}
     network, history = train_motion_network(config, dataset, clips, folder)
     if fabric.is_global_zero:
         save_csv(run / "history" / f"{name}.csv", history)

@@ -31,9 +31,9 @@ STRATEGIES = {
         "always": "moclip.inputs.crops:always",
         "random": "moclip.studies.protocols.strategies:coin",
     },
-    # a kind of `moclip.training.epoch_features.EpochFeatures`: what the motion network does while a head is trained
+    # `moclip.training.heads.EpochFeatures` or a subclass: what the motion network does while a head is trained
     "batch_norm": {
-        "frozen": "moclip.training.epoch_features:ResampledFeatures",
+        "frozen": "moclip.training.heads:EpochFeatures",
         "drifting": "moclip.studies.protocols.drifting:DriftingFeatures",
     },
 }

@@ -1,7 +1,5 @@
 """Accumulation of motion vectors over a batch of block grids, on any device: the same bits as `moclip.video.Motion`."""
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,47 +9,43 @@ from moclip.video import fields
 HALF = 2**32  # a pixel's two sums are one number, x + y * HALF
 
 
-def accumulate(grids: Tensor, block_size: int, height: int, width: int, scale: int | Tensor) -> Tensor:
+def accumulate(grids: Tensor, block_size: int, height: int, width: int, scales: Tensor) -> Tensor:
     """Displacement of every pixel over some frames, for a batch of clips (CoViAR, Wu et al. 2018, section 3.2).
 
     D_0 = 0 and D_k(p) = D_{k-1}(p - round(v)) + v where p - round(v) lies in the image, else D_{k-1}(p).
 
     Parameters
     ----------
-    grids : int16 (..., K, gh, gw, 2)
+    grids : int16 (N, K, gh, gw, 2)
         Vectors of the frames after the I-frame, in order of time, x first. Grids of zeros change nothing; they pad
         clips to one length.
     block_size : int
         Side of a block, pixels; gh = ceil(height / block_size), gw = ceil(width / block_size).
     height, width : int
         Size of the video, pixels.
-    scale : int, or int (...)
-        Units per pixel, powers of two; one for all or one per clip.
+    scales : int (N,)
+        Units per pixel, powers of two.
 
     Returns
     -------
-    int32 (..., 2, height, width)
+    int32 (N, height, width, 2)
         Sums, x first, in the units of the grids.
     """
-    lead = grids.shape[:-4]
-    count = math.prod(lead)
-    flat = grids.reshape(count, *grids.shape[-4:])
-    scales = torch.as_tensor(scale, device=grids.device).expand(lead).reshape(count)
     # On a CPU the reader's kernel is about 40 times as fast as torch's operations.
     method = by_kernel if grids.device.type == "cpu" else by_torch
-    return method(flat, block_size, height, width, scales).reshape(*lead, 2, height, width)
+    return method(grids, block_size, height, width, scales)
 
 
 def by_kernel(grids: Tensor, block_size: int, height: int, width: int, scales: Tensor) -> Tensor:
-    """`accumulate` of (N, K, gh, gw, 2) with the reader's kernel."""
+    """`accumulate` with the reader's kernel."""
     sums = np.empty((len(grids), height, width, 2), np.int32)
     for n, (clip, scale) in enumerate(zip(grids.numpy(), scales.tolist(), strict=True)):
         fields.accumulate(clip.__getitem__, [(0, len(clip))], sums[n : n + 1], block_size, scale)
-    return torch.from_numpy(sums).permute(0, 3, 1, 2)
+    return torch.from_numpy(sums)
 
 
 def by_torch(grids: Tensor, block_size: int, height: int, width: int, scales: Tensor) -> Tensor:
-    """`accumulate` of (N, K, gh, gw, 2) with torch's operations."""
+    """`accumulate` with torch's operations."""
     count, columns = len(grids), grids.shape[3]
     units = scales.view(count, 1, 1, 1)
     y = torch.arange(height, device=grids.device)[:, None]  # (H, 1)
@@ -72,4 +66,4 @@ def by_torch(grids: Tensor, block_size: int, height: int, width: int, scales: Te
         source = torch.where(inside, from_y * width + from_x, same)
         sums = sums.gather(1, source.flatten(1)) + (gain * inside).flatten(1)
     down = torch.div(sums + HALF // 2, HALF, rounding_mode="floor")
-    return torch.stack([sums - down * HALF, down], dim=1).int().reshape(count, 2, height, width)
+    return torch.stack([sums - down * HALF, down], dim=-1).int().reshape(count, height, width, 2)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from moclip.datasets.base import NO_MOTION, REMEDY, Clip
 from moclip.inputs.transforms import InputScale
@@ -17,6 +17,7 @@ from moclip.io.parallel import ClipsError
 from moclip.video import INTER, Motion, load_motion
 from moclip.video.store import content_path
 
+Batch = tuple[int, Sequence[int]]  # epoch, indices of clips
 IN_MEMORY = 20_000  # clips, about 1 GB: all of UCF101. The other clips of a larger set are read on each use
 
 
@@ -46,12 +47,10 @@ class LoadedClips(Sequence[Motion]):
         self.paths = [content_path(store, clip.sha256) for clip in self.clips]
         self._motions = [load_motion(path) for path in self.paths[:IN_MEMORY]]
         self.labels = torch.tensor([clip.label for clip in self.clips])
-        still = [
-            (clip.path, NO_MOTION) for clip, motion in zip(self.clips, self, strict=True) if not motion.has_motion.any()
-        ]
-        if still:
+        looks = [(motion.has_motion.any(), (motion.height, motion.width)) for motion in self]
+        if still := [(clip.path, NO_MOTION) for clip, (moves, _) in zip(self.clips, looks, strict=True) if not moves]:
             raise ClipsError(still, len(self.clips), REMEDY)
-        check_frame_sizes((motion.height, motion.width) for motion in self)
+        check_frame_sizes(size for _, size in looks)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -63,6 +62,15 @@ class LoadedClips(Sequence[Motion]):
     def identities(self) -> list[tuple[str, int, str]]:
         """Name, label and hash of each video."""
         return [(clip.name, clip.label, clip.sha256) for clip in self.clips]
+
+    def train_views(self, indices: Sequence[int], protocol: TrainViews, epoch: int, *stream: int) -> Views:
+        """Training views of some clips as one batch.
+
+        They follow from the protocol's seed, the epoch, the clip's index and ``stream``: () for the motion network.
+        """
+        seeds = [[protocol.seed, epoch, index, *stream] for index in indices]
+        drawn = zip(indices, map(np.random.default_rng, seeds), strict=True)
+        return join([train_views(self[index], protocol, rng) for index, rng in drawn])
 
     def test_views(self, indices: Sequence[int], protocol: EvalViews) -> Views:
         """Test views of some clips as one batch."""
@@ -81,25 +89,23 @@ class LoadedClips(Sequence[Motion]):
 
 
 class TrainingSamples(Dataset):  # type: ignore[type-arg]
-    """Training samples of clips, by (epoch, index): views and label. They do not depend on the number of workers."""
+    """Training batches of clips, by (epoch, indices): views and labels. They do not depend on the number of workers."""
 
     def __init__(self, clips: LoadedClips, protocol: TrainViews) -> None:
         self.clips, self.protocol = clips, protocol
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Views, Tensor]:
-        epoch, index = key
-        rng = np.random.default_rng([self.protocol.seed, epoch, index])
-        return train_views(self.clips[index], self.protocol, rng), self.clips.labels[index]
+    def __getitem__(self, batch: Batch) -> tuple[Views, Tensor]:
+        epoch, indices = batch
+        return self.clips.train_views(indices, self.protocol, epoch), self.clips.labels[indices]
 
 
-def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The batches on which a head is trained in an epoch: indices of the clips, in nearly equal parts."""
-    order = np.random.default_rng([seed, epoch]).permutation(count)
-    return np.array_split(order, math.ceil(count / batch_size))
+def shuffled(count: int, parts: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The batches of an epoch: indices of the clips, shuffled, in nearly equal parts."""
+    return np.array_split(np.random.default_rng([seed, epoch]).permutation(count), parts)
 
 
-class EpochSampler:
-    """Shuffled batches of (epoch, index): the order depends on seed and epoch alone.
+class EpochSampler(Sampler[Batch]):
+    """Shuffled batches (epoch, indices): the order depends on seed and epoch alone.
 
     Several processes share every batch: in each epoch, one of them draws each clip once. Nothing is padded or dropped.
     """
@@ -114,10 +120,9 @@ class EpochSampler:
         # No batch has a single clip: BatchNorm could not use it.
         return max(1, min(math.ceil(self.count / self.batch_size), self.count // (2 * self.processes)))
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        for part in np.array_split(order, len(self)):
-            yield [(self.epoch, int(index)) for index in part[self.rank :: self.processes]]
+    def __iter__(self) -> Iterator[Batch]:
+        for part in shuffled(self.count, len(self), self.seed, self.epoch):
+            yield self.epoch, part[self.rank :: self.processes].tolist()
 
 
 def training_loader(samples: TrainingSamples, sampler: EpochSampler, workers: int = 0) -> DataLoader:  # type: ignore[type-arg]
@@ -127,11 +132,4 @@ def training_loader(samples: TrainingSamples, sampler: EpochSampler, workers: in
     ----------
     workers : processes that load; 0: this one.
     """
-    return DataLoader(
-        samples, batch_sampler=sampler, num_workers=workers, persistent_workers=workers > 0, collate_fn=_collate
-    )
-
-
-def _collate(samples: Sequence[tuple[Views, Tensor]]) -> tuple[Views, Tensor]:
-    views, labels = zip(*samples, strict=True)
-    return join(views), torch.stack(labels)
+    return DataLoader(samples, None, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)

@@ -8,7 +8,7 @@
 Views hold small int16 grids. They become pixel fields on the device that uses them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -37,7 +37,7 @@ class _Protocol:
     mirror : clips may be mirrored: a flip does not change the class.
     size : side of the network's input, pixels.
     field : ``raw`` or ``accumulated``.
-    units, bound : see `moclip.inputs.transforms.InputScale`.
+    scale : units of the network's input.
     seed : of everything random.
     """
 
@@ -50,24 +50,17 @@ class _Protocol:
     mirror: bool
     size: int
     field: str
-    units: str
-    bound: float
+    scale: InputScale
     seed: int
 
     @classmethod
     def from_sections(cls, mv: Any, motion: Any, mirror: bool) -> Self:
         """From the sections ``mv`` and ``motion`` of a configuration, or of a checkpoint's header (dictionaries)."""
-        values: dict[str, Any] = {}
-        for section in (mv, motion):
-            values |= section if isinstance(section, Mapping) else vars(section)
-        values |= {"segments": values[cls.SEGMENTS], "size": values["input_size"], "mirror": mirror}
+        values = dict(mv) | dict(motion)
+        scale = InputScale(values["units"], values["bound"])
+        values |= {"segments": values[cls.SEGMENTS], "size": values["input_size"], "mirror": mirror, "scale": scale}
         values["train_scales"] = tuple(values["train_scales"])
         return cls(**{field.name: values[field.name] for field in fields(cls)})
-
-    @property
-    def scale(self) -> InputScale:
-        """Units of the network's input."""
-        return InputScale(self.units, self.bound)
 
 
 @dataclass(frozen=True)
@@ -137,9 +130,9 @@ class Views:
         """The same views with accumulated pixel fields (blocks of one pixel) instead of the grids of K frames."""
         if self.grids.dim() == 5:
             return self
-        scales = self.scales[:, None].expand(self.grids.shape[:2])
-        sums = accumulate(self.grids, *self.shape, scales).permute(0, 1, 3, 4, 2)  # (B, S, H, W, 2)
-        return replace(self, grids=sums, shape=self.shape._replace(block_size=1))
+        scales = self.scales.repeat_interleave(self.grids.shape[1])
+        sums = accumulate(self.grids.flatten(0, 1), *self.shape, scales)  # (B * S, H, W, 2)
+        return replace(self, grids=sums.unflatten(0, self.grids.shape[:2]), shape=self.shape._replace(block_size=1))
 
     def refined(self, block_size: int, frames: int) -> "Views":
         """The same vectors on smaller blocks, and with zeros before them to make ``frames`` frames per segment."""
@@ -165,8 +158,9 @@ def train_views(motion: Motion, protocol: TrainViews, rng: np.random.Generator) 
     """
     frames = strategy("sampling", protocol.sampling)(motion, protocol.segments, rng)
     boxes = strategy("crop_mode", protocol.crop_mode).train(motion.height, motion.width, protocol, rng)
-    mirrored = np.full(len(frames), protocol.mirror and rng.random() < 0.5)
-    return _views(motion, protocol, *_grids(motion, protocol, frames), boxes, mirrored)
+    views = _views(motion, protocol, frames, boxes)
+    views.mirrored[:] = protocol.mirror and rng.random() < 0.5
+    return views
 
 
 def eval_views(motion: Motion, protocol: EvalViews) -> Views:
@@ -178,41 +172,31 @@ def eval_views(motion: Motion, protocol: EvalViews) -> Views:
         No frame of the clip has motion vectors.
     """
     frames = strategy("sampling", protocol.sampling)(motion, protocol.segments)
-    grids, shape = _grids(motion, protocol, frames)
     crops = strategy("crop_mode", protocol.crop_mode)
     boxes = crops.test(motion.height, motion.width, protocol.crop, min(protocol.crops, 5))  # (C, 4)
-    mirrored = np.zeros(len(boxes), bool)
-    if protocol.crops == 10 and protocol.mirror:
-        second = strategy("test_flip", protocol.test_flip)(protocol.seed, grids)
-        boxes, mirrored = np.tile(boxes, (2, 1)), np.repeat([False, second], len(boxes))
-    return _views(motion, protocol, grids, shape, np.tile(boxes, (len(frames), 1)), np.tile(mirrored, len(frames)))
+    twice = protocol.crops == 10 and protocol.mirror
+    views = _views(motion, protocol, frames, np.tile(boxes, (len(frames) * (1 + twice), 1)))
+    if twice and strategy("test_flip", protocol.test_flip)(protocol.seed, views.grids.numpy()):
+        views.mirrored.view(len(frames), 2, len(boxes))[:, 1] = True
+    return views
 
 
-def _grids(motion: Motion, protocol: _Protocol, frames: np.ndarray) -> tuple[np.ndarray, GridShape]:
-    """Vectors of some frames in the clip's units: int16 (S, gh, gw, 2), or (S, K, gh, gw, 2) since the I-frame."""
+def _views(motion: Motion, protocol: TrainViews | EvalViews, frames: np.ndarray, boxes: np.ndarray) -> Views:
+    """Views of some frames (S,) with their crops (V, 4), none of them mirrored."""
     shape = GridShape(motion.block_size, motion.height, motion.width)
-    if protocol.field == "raw":
-        return motion.grids(frames), shape
-    steps = [motion.steps(int(frame)) for frame in frames]
-    longest = max(map(len, steps))
-    if longest > motion.block_size**2:  # these grids are larger than the field itself, which is therefore made here
-        return np.rint(motion.fields(frames) * motion.scale).astype(np.int16), shape._replace(block_size=1)
-    grids = np.zeros((len(frames), longest, *motion.grids(frames[:1]).shape[1:]), np.int16)
-    for segment, own in enumerate(steps):
-        grids[segment, longest - len(own) :] = motion.grids(own)
-    return grids, shape
-
-
-def _views(
-    motion: Motion,
-    protocol: TrainViews | EvalViews,
-    grids: np.ndarray,
-    shape: GridShape,
-    boxes: np.ndarray,
-    mirrored: np.ndarray,
-) -> Views:
+    steps = [] if protocol.field == "raw" else [motion.steps(int(frame)) for frame in frames]
+    longest = max(map(len, steps), default=0)
+    if not steps:
+        grids = motion.grids(frames)  # (S, gh, gw, 2)
+    elif longest > motion.block_size**2:  # the grids are larger than the field itself, which is therefore made here
+        grids = np.rint(motion.fields(frames) * motion.scale).astype(np.int16)
+        shape = shape._replace(block_size=1)
+    else:
+        grids = np.zeros((len(frames), longest, *motion.grids(frames[:1]).shape[1:]), np.int16)
+        for segment, since in enumerate(steps):  # the frames since the I-frame, after zeros
+            grids[segment, longest - len(since) :] = motion.grids(since)
     factor = np.float32(protocol.scale.factor(motion.width, motion.fps) / motion.scale)
-    arrays = (grids, factor, motion.scale, boxes, mirrored)
+    arrays = (grids, factor, motion.scale, boxes, np.zeros(len(boxes), bool))
     return Views(shape, protocol, *(torch.from_numpy(np.asarray(array)[None]) for array in arrays))
 
 
@@ -266,7 +250,7 @@ def to_input(views: Views | Sequence[Views], device: str | torch.device = "cpu")
         from moclip.inputs.kernels import by_kernel as method  # numba; about ten times as fast
 
     def transform(factors: Tensor, mirrored: Tensor) -> Tensor:
-        return method(vectors, factors, mirrored, boxes, protocol.bound, protocol.size, batch.shape)
+        return method(vectors, factors, mirrored, boxes, protocol.scale.bound, protocol.size, batch.shape)
 
     inputs = strategy("flip", protocol.flip)(transform, torch.stack([factors, factors], dim=1), mirrored)
     return inputs.unflatten(0, (-1, count))  # type: ignore[no-any-return]

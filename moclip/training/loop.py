@@ -17,8 +17,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_module
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from moclip.config.sections import Training
-from moclip.errors import MoclipError
+from moclip.config.sections import ConfigError, Training
 from moclip.io.progress import track
 from moclip.training.state import TrainingFolder
 
@@ -26,13 +25,14 @@ Batch = tuple[tuple[Tensor, ...], Tensor, *tuple[Tensor, ...]]  # (inputs of the
 Rate = Callable[[float], float]  # completed share of the training, 0..1 -> factor on the learning rate
 ONE_PROCESS = Training()  # type: ignore[call-arg]
 
-TEST_CLIPS_CHOOSE = "THE EPOCH IS CHOSEN ON THE TEST CLIPS (select=test): the accuracy will be too good"
-
 log = logging.getLogger(__name__)
 
 
-class TrainingError(MoclipError):
-    """The settings do not allow this training; the message says what to do."""
+def epoch_is_chosen(select: str) -> bool:
+    """Whether clips choose the epoch that is kept (``mv.select``, ``fusion.select``); warns if these are test clips."""
+    if select == "test":
+        log.warning("THE EPOCH IS CHOSEN ON THE TEST CLIPS (select=test): the accuracy will be too good")
+    return select != "last"
 
 
 def make_fabric(device: str = "auto", training: Training = ONE_PROCESS) -> Fabric:
@@ -48,7 +48,7 @@ def make_fabric(device: str = "auto", training: Training = ONE_PROCESS) -> Fabri
     torch.backends.cudnn.allow_tf32 = False
     rank_zero_module.log.addFilter(_no_advice_to_round)
     if training.devices > 1 and hasattr(sys, "ps1"):
-        raise TrainingError(
+        raise ConfigError(
             f"a notebook is one process, but training.devices={training.devices}. First run `moclip train --devices "
             f"{training.devices}` with the same profile, then this notebook without training.devices: it uses the "
             "trained networks"
@@ -99,7 +99,7 @@ class Schedule:
     stop : epochs after which to stop, if not all; the rates stay those of ``epochs``.
     accumulate : batches whose mean gradient is one step.
     objective : loss of logits (B, C), labels (B,) and what else a batch holds.
-    progress : name of the progress bar; no bar if None.
+    progress : name of the progress bar.
     """
 
     epochs: int
@@ -108,7 +108,7 @@ class Schedule:
     stop: int | None = None
     accumulate: int = 1
     objective: Callable[..., Tensor] = F.cross_entropy
-    progress: str | None = None
+    progress: str = "training"
 
 
 @dataclass
@@ -140,9 +140,27 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.beside: Mapping[str, Tensor] = {}
         with self.fabric.rank_zero_first():
-            state = self.folder.find() if self.folder else None
-        if state is not None:
-            self._restore(state)
+            state = (self.folder.find() if self.folder else None) or {}
+        if state:
+            self._load(state["model"])
+            self.rows, self.best = state["rows"], state["best"] or {}
+        if "optimizer" in state:  # not of a training that is finished
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+            set_random_state(state["random"])
+
+    def fit(self, batches: Callable[[int], Iterator[Batch]], score: Callable[[], float] | None = None) -> pd.DataFrame:
+        """Train the epochs that are left, and return the log.
+
+        Parameters
+        ----------
+        batches : makes the batches of an epoch.
+        score : see `train`.
+        """
+        left = self.epochs_left()
+        for epoch in track(left, self.schedule.progress, unit="epoch") if self.fabric.is_global_zero else left:
+            self.train(batches(epoch), score)
+        return self.finish()
 
     def epochs_left(self) -> range:
         """Numbers of the epochs that are still to be trained, from 0."""
@@ -151,7 +169,7 @@ class Trainer:
     def train(
         self,
         batches: Iterator[Batch],
-        score: Callable[[int], float] | None = None,
+        score: Callable[[], float] | None = None,
         beside: Callable[[], Mapping[str, Tensor]] = dict,
     ) -> None:
         """Train one epoch.
@@ -159,20 +177,21 @@ class Trainer:
         Parameters
         ----------
         batches : of this process.
-        score : called after the epoch with its number, from 0; training ends with the weights of the (first) epoch
-            that had the highest score.
+        score : called after the epoch; training ends with the weights of the (first) epoch that had the highest score.
         beside : called after the epoch; the tensors that it returns are kept with the weights.
         """
-        epoch = len(self.rows)
-        row = {"epoch": epoch + 1, **self._steps(epoch, batches)}
+        row = {"epoch": len(self.rows) + 1, **self._steps(batches)}
         self.beside = beside()
         if score:
-            row["score"] = score(epoch)
+            row["score"] = score()
             if row["score"] > max((before["score"] for before in self.rows), default=-1):
                 self.best = copy.deepcopy(self._weights())
         self.rows.append(row)
         if self.folder and self.fabric.is_global_zero:
-            self.folder.keep(self._state())
+            # All that an interrupted training needs: draws of clips follow from seed and epoch, but dropout does not.
+            state = {"rows": self.rows, "model": self._weights(), "best": self.best}
+            state |= {"optimizer": self.optimizer.state_dict(), "random": random_state(self.fabric)}
+            self.folder.keep(state | {"precision": self.fabric.strategy.precision.state_dict()})
 
     def finish(self) -> pd.DataFrame:
         """Keep the last weights, load the best if epochs were scored, and return the log."""
@@ -183,38 +202,34 @@ class Trainer:
         self.network.eval()
         return pd.DataFrame(self.rows)
 
-    def _steps(self, epoch: int, batches: Iterator[Batch]) -> dict[str, float]:
+    def _steps(self, batches: Iterator[Batch]) -> dict[str, float]:
         """Every batch once; returns lr, loss and accuracy."""
-        fabric, accumulate = self.fabric, self.schedule.accumulate
+        fabric, schedule, groups = self.fabric, self.schedule, self.optimizer.param_groups
         self.model.train()
-        seen = []
-        windows = iter(lambda: list(itertools.islice(batches, accumulate)), [])  # the last may be shorter
-        for step, window in enumerate(windows):
+        seen: list[tuple[Tensor, Tensor, int]] = []
+        for window in iter(lambda: list(itertools.islice(batches, schedule.accumulate)), []):  # the last may be shorter
             self.optimizer.zero_grad()
             for number, (inputs, labels, *more) in enumerate(window, 1):
-                lr = self._set_rate(epoch, step * accumulate + number - 1)
+                factor = schedule.rate((len(self.rows) + len(seen) / schedule.batches) / schedule.epochs)
+                for group, lr in zip(groups, self.base, strict=True):
+                    group["lr"] = lr * factor
                 with fabric.no_backward_sync(self.model, enabled=number < len(window)):
                     logits = self.model(*inputs)
                     logits = logits.mean(dim=1) if logits.dim() == 3 else logits  # (B, C)
-                    loss = self.schedule.objective(logits, labels, *more)
+                    loss = schedule.objective(logits, labels, *more)
                     fabric.backward(loss / len(window))
                 seen.append((loss.detach(), (logits.argmax(dim=1) == labels).sum(), len(labels)))
             self.optimizer.step()
         # Read at the end: a GPU need not wait for every batch.
-        sums = map(sum, zip(*((loss.item() * count, right.item(), count) for loss, right, count in seen), strict=True))
-        total = torch.tensor(list(sums), dtype=torch.float64, device=fabric.device)
+        counted = [(loss.item() * n, right.item(), n) for loss, right, n in seen]
+        sums = [sum(column) for column in zip(*counted, strict=True)]
+        total = torch.tensor(sums, dtype=torch.float64, device=fabric.device)
         if fabric.world_size > 1:
             torch.distributed.all_reduce(total)
             for buffer in self.model.buffers():  # BatchNorm: each process has the statistics of its own clips
                 torch.distributed.broadcast(buffer, src=0)
         loss_sum, correct, count = total.tolist()
-        return {"lr": lr, "loss": loss_sum / count, "accuracy": correct / count}
-
-    def _set_rate(self, epoch: int, step: int) -> float:
-        factor = self.schedule.rate((epoch + step / self.schedule.batches) / self.schedule.epochs)
-        for group, lr in zip(self.optimizer.param_groups, self.base, strict=True):
-            group["lr"] = lr * factor
-        return float(self.base[0] * factor)
+        return {"lr": groups[0]["lr"], "loss": loss_sum / count, "accuracy": correct / count}
 
     def _weights(self) -> dict[str, Any]:
         return {**self.network.state_dict(), **self.beside}
@@ -224,76 +239,14 @@ class Trainer:
         self.network.load_state_dict({name: weights[name] for name in names})
         self.beside = {name: value for name, value in weights.items() if name not in names}
 
-    def _state(self) -> dict[str, Any]:
-        """All that an interrupted training needs: draws of clips follow from seed and epoch, but dropout does not."""
-        return {
-            "rows": self.rows,
-            "model": self._weights(),
-            "optimizer": self.optimizer.state_dict(),
-            "precision": self.fabric.strategy.precision.state_dict(),
-            "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state() if self.fabric.device.type == "cuda" else None,
-            "best": self.best,
-        }
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self._load(state["model"])
-        if "optimizer" in state:
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.fabric.strategy.precision.load_state_dict(state["precision"])
-            torch.set_rng_state(state["random"])
-            if state["cuda_random"] is not None and self.fabric.device.type == "cuda":
-                torch.cuda.set_rng_state(state["cuda_random"])
-        self.rows, self.best = state["rows"], state["best"] or {}
+def random_state(fabric: Fabric) -> list[Tensor]:
+    """Torch's random state: of the CPU, and of the GPU if one is used."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if fabric.device.type == "cuda" else [])]
 
 
-def fit(
-    fabric: Fabric,
-    network: nn.Module,
-    optimizer: Optimizer,
-    batches: Callable[[int], Iterator[Batch]],
-    schedule: Schedule,
-    score: Callable[[int], float] | None = None,
-    folder: TrainingFolder | None = None,
-) -> pd.DataFrame:
-    """Train ``network``, in place, and return the log; see `Trainer`.
-
-    Parameters
-    ----------
-    batches : makes the batches of an epoch.
-    """
-    trainer = Trainer(fabric, network, optimizer, schedule, folder)
-    left = trainer.epochs_left()
-    shown = schedule.progress if fabric.is_global_zero else None
-    for epoch in track(left, shown, unit="epoch") if shown else left:
-        trainer.train(batches(epoch), score)
-    return trainer.finish()
-
-
-# --- which epoch ----------------------------------------------------------------------------------------------------
-
-
-def fit_selected(select: str, run: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-    """Train once, or with ``val`` twice: to find the epoch, then on all clips for that many epochs.
-
-    Parameters
-    ----------
-    select : ``last``, ``val`` or ``test``; see `moclip.config.sections.MV`.
-    run : trains from the same start each time; its keywords are ``part`` (a name), ``hold_out`` (leave the held-out
-        clips out), ``scored`` (score them after each epoch, end with the best) and ``stop``.
-
-    Returns
-    -------
-    DataFrame
-        The log; with ``val`` a column ``phase`` says ``select`` or ``refit``.
-    """
-    if select == "last":
-        return run()
-    if select == "test":
-        log.warning(TEST_CLIPS_CHOOSE)
-        return run(scored=True)
-    chosen = run(part="select", hold_out=True, scored=True)
-    best = int(chosen["epoch"].iloc[chosen["score"].argmax()])
-    log.info("epoch %d is best on the validation clips; training again on all clips for as many epochs", best)
-    refit = run(part="refit", stop=best)
-    return pd.concat([chosen.assign(phase="select"), refit.assign(phase="refit")], ignore_index=True)
+def set_random_state(states: list[Tensor]) -> None:
+    """Set what `random_state` returned; nothing for an empty list. A machine without a GPU takes the CPU's alone."""
+    setters = [torch.set_rng_state, *([torch.cuda.set_rng_state] if torch.cuda.is_available() else [])]
+    for set_state, state in zip(setters, states, strict=False):
+        set_state(state)

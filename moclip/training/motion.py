@@ -2,8 +2,10 @@
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,10 +14,10 @@ import torch
 from lightning.fabric import Fabric, seed_everything
 from torch import Tensor, nn
 
-from moclip.config.sections import MV, Config
+from moclip.config.sections import MV, Config, ConfigError
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.inputs.clips import EpochSampler, LoadedClips, TrainingSamples, training_loader
-from moclip.inputs.views import EvalViews, TrainViews, Views, to_input
+from moclip.inputs.views import EvalViews, TrainViews, to_input
 from moclip.io import keys
 from moclip.io.progress import track
 from moclip.models.backbones import state_hash
@@ -24,17 +26,9 @@ from moclip.training import loop
 from moclip.training.state import TrainingFolder
 
 
-def training_and_selection_clips(dataset: VideoDataset, config: Config, select: str) -> tuple[list[Clip], list[Clip]]:
-    """Clips to train on, and clips that choose the epoch.
-
-    After they have chosen, validation clips are trained on, too; they are the last of the training clips.
-
-    Parameters
-    ----------
-    select : ``mv.select`` or ``fusion.select``.
-    """
-    train = [*dataset.train, *dataset.val] if config.mv.select == "val" else list(dataset.train)
-    return train, {"last": [], "val": list(dataset.val), "test": list(dataset.test)}[select]
+def training_clips(dataset: VideoDataset, config: Config) -> list[Clip]:
+    """Clips to train on. If validation clips choose the epoch, they are trained on afterwards, too; they come last."""
+    return [*dataset.train, *(dataset.val if config.mv.select == "val" else ())]
 
 
 def network_arguments(config: Config, dataset: VideoDataset) -> dict[str, Any]:
@@ -60,21 +54,21 @@ def train_motion_network(
     -------
     (network, log) : the network in evaluation mode; one row per epoch.
     """
-    mv, training = config.mv, config.training
-    held_out = clips.get(mv.select)
-    if mv.select != "last" and held_out is None:
-        raise loop.TrainingError(
+    mv, training, sections = config.mv, config.training, (config.mv, config.motion, dataset.horizontal_flip)
+    if mv.select != "last" and mv.select not in clips:
+        raise ConfigError(
             f"mv.select={mv.select} needs {mv.select} clips to choose the epoch; for val set data.val_fraction, for "
             "instance to 0.2"
         )
+    chosen = loop.epoch_is_chosen(mv.select)
     fabric = loop.make_fabric(config.device, training)
     torch.manual_seed(mv.seed)
     network = MVTSN(**network_arguments(config, dataset)).to(fabric.device)
     if training.channels_last:
         network.to(memory_format=torch.channels_last)
     first = copy.deepcopy(network.state_dict())
-    samples = TrainingSamples(clips["train"], TrainViews.from_sections(mv, config.motion, dataset.horizontal_flip))
-    tested = EvalViews.from_sections(mv, config.motion, dataset.horizontal_flip)
+    samples = TrainingSamples(clips["train"], TrainViews.from_sections(*sections))
+    tested = EvalViews.from_sections(*sections)
     settings = {
         "views": asdict(samples.protocol),
         "mv": mv.training_fields(),
@@ -83,33 +77,36 @@ def train_motion_network(
     inputs = {"first weights": state_hash(network)}
     inputs |= {split: keys.digest(clips[split].identities()) for split in ("train", mv.select) if split in clips}
 
-    def run(part: str = "", hold_out: bool = False, scored: bool = False, stop: int | None = None) -> pd.DataFrame:
+    def run(part: str = "", stop: int | None = None) -> pd.DataFrame:
+        """Train from the first weights; ``select`` leaves out the validation clips, ``refit`` scores no epoch."""
         seed_everything(mv.seed, verbose=False)
         network.load_state_dict(first)
-        count = len(clips["train"]) - len(held_out) if hold_out and held_out else len(clips["train"])
+        count = len(clips["train"]) - (len(clips["val"]) if part == "select" else 0)
         sampler = EpochSampler(count, mv.batch_size, mv.seed, fabric.global_rank, fabric.world_size)
         loader = training_loader(samples, sampler, training.workers)
-        moving = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
 
         def batches(epoch: int) -> Iterator[loop.Batch]:
             sampler.epoch = epoch
-            for views, labels in cast(Iterable[tuple[Views, Tensor]], moving):
-                yield (to_input(views, fabric.device),), labels
+            for views, labels in loader:
+                yield (to_input(views, fabric.device),), labels.to(fabric.device)
 
-        def score(_: int) -> float:
-            return accuracy(fabric, network, clips[mv.select], tested, mv)
-
-        adam = torch.optim.Adam if mv.schedule == "step" else torch.optim.AdamW
+        stepped = mv.schedule == "step"
+        rate = loop.step_rate([at / mv.epochs for at in mv.milestones]) if stepped else loop.one_cycle_rate
+        adam = torch.optim.Adam if stepped else torch.optim.AdamW
         optimizer = adam(parameter_groups(network, mv), lr=mv.lr, eps=mv.eps, weight_decay=mv.weight_decay)
-        rate = (
-            loop.step_rate([at / mv.epochs for at in mv.milestones]) if mv.schedule == "step" else loop.one_cycle_rate
-        )
-        bar = f"motion network {part}".strip()
-        schedule = loop.Schedule(mv.epochs, len(sampler), rate, stop, training.accumulate, progress=bar)
-        kept = TrainingFolder(folder / part, {**settings, "stop": stop}, inputs) if folder else None
-        return loop.fit(fabric, network, optimizer, batches, schedule, score if scored else None, kept)
+        progress = f"motion network {part}".strip()
+        schedule = loop.Schedule(mv.epochs, len(sampler), rate, stop, training.accumulate, progress=progress)
+        state = TrainingFolder(folder / part, {**settings, "stop": stop}, inputs) if folder else None
+        score = partial(accuracy, fabric, network, clips[mv.select], tested, mv) if chosen and part != "refit" else None
+        return loop.Trainer(fabric, network, optimizer, schedule, state).fit(batches, score)
 
-    return network, loop.fit_selected(mv.select, run)
+    if mv.select != "val":
+        return network, run()
+    log = run("select")
+    best = int(log["epoch"].iloc[log["score"].argmax()])
+    loop.log.info("epoch %d is best on the validation clips; training again on all clips for as many epochs", best)
+    refit = run("refit", stop=best)
+    return network, pd.concat([log.assign(phase="select"), refit.assign(phase="refit")], ignore_index=True)
 
 
 def parameter_groups(model: MVTSN, settings: MV) -> list[dict[str, Any]]:
@@ -118,22 +115,20 @@ def parameter_groups(model: MVTSN, settings: MV) -> list[dict[str, Any]]:
     With ``decay_all: false``, biases and scales (all tensors of one dimension, as in timm) are separate groups without
     weight decay. The published code multiplies the rates by 1, 0.1 and 0.01, and decays all.
     """
-    classifier, stem = set(model.classifier.parameters()), {*model.data_bn.parameters(), *model.stem.parameters()}
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name, decayed in itertools.product(("classifier", "stem", "rest"), (True, False)):
-        groups[name, decayed] = []
-    for parameter in model.parameters():
-        name = "classifier" if parameter in classifier else "stem" if parameter in stem else "rest"
+    parts = dict.fromkeys(model.parameters(), "rest") | dict.fromkeys(model.classifier.parameters(), "classifier")
+    parts |= dict.fromkeys([*model.data_bn.parameters(), *model.stem.parameters()], "stem")
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = defaultdict(list)
+    for parameter, name in parts.items():
         groups[name, settings.decay_all or parameter.dim() > 1].append(parameter)
     return [
         {
-            "params": parameters,
+            "params": groups[name, decayed],
             "lr": settings.lr * getattr(settings.lr_multipliers, name),
             "weight_decay": settings.weight_decay if decayed else 0.0,
             "name": name,
         }
-        for (name, decayed), parameters in groups.items()
-        if parameters
+        for name, decayed in itertools.product(("classifier", "stem", "rest"), (True, False))
+        if (name, decayed) in groups
     ]
 
 

@@ -174,7 +174,7 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
 
     trained = []
     sample = TrainingSamples.__getitem__
-    monkeypatch.setattr(TrainingSamples, "__getitem__", lambda self, key: trained.append(key) or sample(self, key))
+    monkeypatch.setattr(TrainingSamples, "__getitem__", lambda self, key: trained.extend(key[1]) or sample(self, key))
     assert moclip_command(*command)[0] == 0 and trained == [] and "trained already" in caplog.text
     assert moclip_command(*command, "--fresh")[0] == 0 and len(trained) == 8
     assert moclip_command(*command, "-p", "mv.lr=0.5", "-p", "run=smoke")[0] == 0 and len(trained) == 16

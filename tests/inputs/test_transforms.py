@@ -1,5 +1,7 @@
 """Fields to network input, against straight-line numpy and torch's own resizing."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 from torchvision.transforms import functional as vision
 
-from moclip.inputs.crops import random_box, view_boxes
+from moclip.inputs.crops import random_boxes, view_boxes
 from moclip.inputs.kernels import by_kernel
 from moclip.inputs.transforms import GridShape, InputScale, by_torch, crop_resize, expand, flip, quantise
 from moclip.video import fields as video_fields
@@ -21,6 +23,12 @@ FIELDS = hnp.arrays(
     st.tuples(st.integers(1, 3), st.just(2), st.integers(1, 5), st.integers(1, 6)),
     elements=st.integers(-820, 820).map(lambda quarter: quarter / 4),
 )
+
+
+def random_box(height, width, scales, rng):
+    boxes = random_boxes(height, width, SimpleNamespace(train_scales=scales, segments=2), rng)
+    assert boxes.shape == (2, 4) and boxes.dtype == np.float32 and (boxes[0] == boxes[1]).all()
+    return boxes[0]
 
 
 def straight_quantise(fields: np.ndarray, bound: float = 20.0) -> np.ndarray:

@@ -1,6 +1,6 @@
 """From the motion of one clip to network input."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import torch
 
 from moclip.inputs import transforms
 from moclip.inputs.clips import TrainingSamples
+from moclip.inputs.transforms import InputScale
 from moclip.inputs.views import EvalViews, TrainViews, eval_views, join, to_input, train_views
 from moclip.video import encode, read_motion
 
@@ -23,13 +24,13 @@ def level(pixels, bound=20.0):
 @pytest.fixture
 def protocol(eval_protocol):
     """Three middle segments, one centre crop, in pixels; the rest by keyword."""
-    plain = replace(eval_protocol, segments=3, size=16, units="pixels")
+    plain = replace(eval_protocol, segments=3, size=16, scale=InputScale("pixels"))
     return lambda **changes: replace(plain, **changes)
 
 
 @pytest.fixture
 def training(train_protocol):
-    plain = replace(train_protocol, segments=3, size=16, units="pixels")
+    plain = replace(train_protocol, segments=3, size=16, scale=InputScale("pixels"))
     return lambda **changes: replace(plain, **changes)
 
 
@@ -42,7 +43,7 @@ def test_protocols_from_sections_and_from_a_header(config):
         assert views == kind.from_sections(config.mv.model_dump(mode="json"), config.motion.model_dump(), False)
         assert views.segments == segments and not views.mirror and views.size == config.mv.input_size
         assert hash(views) != hash(replace(views, field="accumulated"))
-        assert asdict(views)["units"] == config.motion.units == views.scale.units
+        assert views.scale == InputScale(config.motion.units, config.motion.bound)
 
 
 # --- frames ---------------------------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ def test_a_pan_arrives_with_its_sign_and_length(tmp_path, protocol, units, bound
     picture = (128 + 100 * smooth / np.abs(smooth).max()).astype(np.uint8)[..., None].repeat(3, axis=2)
     encode([picture[:, 100 - 3 * t : 260 - 3 * t] for t in range(12)], tmp_path / "pan.mp4", fps=fps)
     views = eval_views(
-        read_motion(tmp_path / "pan.mp4"), protocol(units=units, bound=bound, field=field, size=48, crops=10)
+        read_motion(tmp_path / "pan.mp4"), protocol(scale=InputScale(units, bound), field=field, size=48, crops=10)
     )
     tensor = to_input(views).view(3, 2, 5, 2, 48, 48)[:, :, 4]  # the centre: (S, mirrored, 2, 48, 48)
     assert tensor.dtype == torch.float32
@@ -161,7 +162,7 @@ def test_a_batch_is_its_clips(make_motion, protocol, field):
         make_motion(block=8, width=340, height=252, frames=30, seed=1, scale=4),
         make_motion(block=16, width=340, height=252, frames=26, gop=4, seed=2, fps=50.0),
     ]
-    parts = [eval_views(motion, protocol(field=field, units="equivalent", size=32)) for motion in motions]
+    parts = [eval_views(motion, protocol(field=field, scale=InputScale("equivalent"), size=32)) for motion in motions]
     batch = to_input(parts)
     assert batch.shape == (3, 3, 2, 32, 32) and torch.equal(batch, to_input(join(parts)))
     for row, part in zip(batch, parts, strict=True):
@@ -170,7 +171,7 @@ def test_a_batch_is_its_clips(make_motion, protocol, field):
 
 def test_the_same_motion_in_other_units_is_the_same_tensor(make_motion, protocol):
     motions = (make_motion(value=4, scale=2), make_motion(value=8, scale=4), make_motion(value=4, scale=4, fps=50.0))
-    equivalent = protocol(units="equivalent", bound=100.0, segments=2)
+    equivalent = protocol(scale=InputScale("equivalent", 100.0), segments=2)
     tensor = to_input([eval_views(motion, equivalent) for motion in motions])
     assert torch.equal(tensor[0], tensor[1]) and torch.equal(tensor[0], tensor[2])
     assert tensor[0, 0, 0, 0, 0].item() == pytest.approx(level(2 * 340 / 32, 100.0))
@@ -234,7 +235,7 @@ def test_views_are_what_they_were(random_clips, config, kind):
     motion = config.motion.model_copy(update={"field": "raw" if kind == "paper" else "accumulated"})
     samples = TrainingSamples(random_clips, TrainViews.from_sections(mv, motion, True))
     protocol = EvalViews.from_sections(mv, motion, True)
-    tensors = [to_input(samples[key][0]) for key in ((0, 0), (3, 5), (7, 2))]
+    tensors = [to_input(samples[key][0]) for key in ((0, [0]), (3, [5]), (7, [2]))]
     sums = []
     for tensor in (*tensors, to_input(random_clips.test_views([0, 3], protocol))):
         weights = torch.linspace(-1, 1, tensor.numel(), dtype=torch.float64).view_as(tensor)

@@ -19,18 +19,18 @@ from lightning.fabric.utilities.rank_zero import rank_zero_info
 from timm.optim import param_groups_weight_decay
 from torch import nn
 
-from moclip.config.sections import MV, Training
+from moclip.config.sections import MV, ConfigError, Training
 from moclip.inputs.clips import LoadedClips, TrainingSamples
 from moclip.inputs.views import EvalViews, to_input
 from moclip.models import create_model
 from moclip.training import loop
-from moclip.training.loop import Schedule, TrainingError, fit, fit_selected, make_fabric, one_cycle_rate, step_rate
+from moclip.training.loop import Schedule, Trainer, make_fabric, one_cycle_rate, step_rate
 from moclip.training.motion import (
     accuracy,
     motion_features,
     parameter_groups,
     train_motion_network,
-    training_and_selection_clips,
+    training_clips,
 )
 
 SMALL = "test_efficientnet"  # timm's smallest with BatchNorm and depthwise convolutions
@@ -48,6 +48,10 @@ def same(one, two):
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
 
 
+def fit(model, optimizer, batches, schedule):
+    return Trainer(make_fabric("cpu"), model, optimizer, schedule).fit(batches)
+
+
 # --- fit ------------------------------------------------------------------------------------------------------------
 
 
@@ -61,7 +65,7 @@ def test_fit_learns_what_can_be_learnt(toy):
         for part in torch.arange(200).split(50):
             yield (points[part],), labels[part]
 
-    history = fit(make_fabric("cpu"), model, optimizer, batches, Schedule(20, 4))
+    history = fit(model, optimizer, batches, Schedule(20, 4))
     assert list(history["epoch"]) == list(range(1, 21)) and (history["lr"] == 0.05).all()
     assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 3
     assert history["accuracy"].iloc[-1] > 0.95
@@ -80,7 +84,7 @@ def test_one_step_is_plain_gradient_descent_on_the_mean_over_segments(toy):
 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     batches = [((segments,), labels[:4])]
-    history = fit(make_fabric("cpu"), model, optimizer, lambda epoch: iter(batches), Schedule(1, 1, lambda done: 0.2))
+    history = fit(model, optimizer, lambda epoch: iter(batches), Schedule(1, 1, lambda done: 0.2))
     torch.testing.assert_close(model.weight.detach(), (weight - 0.5 * 0.2 * gradient).detach())
     assert history["loss"][0] == pytest.approx(loss.item()) and history["lr"][0] == pytest.approx(0.1)
 
@@ -93,7 +97,7 @@ def test_history_counts_clips_not_batches():
     labels = [torch.tensor([0, 0, 0]), torch.tensor([1])]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     pairs = [((score,), label) for score, label in zip(scores, labels, strict=True)]
-    history = fit(make_fabric("cpu"), model, optimizer, lambda epoch: iter(pairs), Schedule(1, 2))
+    history = fit(model, optimizer, lambda epoch: iter(pairs), Schedule(1, 2))
     assert history["accuracy"][0] == 0.75
     right, wrong = math.log(1 + math.exp(-9)), 9 + math.log(1 + math.exp(-9))
     assert history["loss"][0] == pytest.approx((3 * right + wrong) / 4, rel=1e-4)
@@ -114,7 +118,7 @@ def test_the_learning_rate_of_every_step(toy):
         asked.append(done)
         return 1 - done
 
-    history = fit(make_fabric("cpu"), model, optimizer, batches, Schedule(4, 5, rate))
+    history = fit(model, optimizer, batches, Schedule(4, 5, rate))
     assert asked == pytest.approx(np.arange(20) / 20)
     np.testing.assert_allclose(used, [[1 - d, 0.1 * (1 - d)] for d in np.arange(20) / 20])
     np.testing.assert_allclose(history["lr"], [0.8, 0.55, 0.3, 0.05])
@@ -131,7 +135,7 @@ def test_accumulated_batches_are_one_larger_batch(toy):
         parts = torch.arange(200).split(sizes)
         batches = [((points[part],), labels[part]) for part in parts]
         schedule = Schedule(3, len(parts), accumulate=accumulate)
-        return model, fit(make_fabric("cpu"), model, optimizer, lambda epoch: iter(batches), schedule)
+        return model, fit(model, optimizer, lambda epoch: iter(batches), schedule)
 
     (small, first), (large, second) = train([40] * 5, 2), train([80, 80, 40], 1)
     torch.testing.assert_close(small.weight, large.weight)
@@ -149,7 +153,7 @@ def test_another_objective_and_what_it_needs(toy):
         return (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
 
     expected = 3 * F.cross_entropy(model(points), labels).item()
-    history = fit(make_fabric("cpu"), model, optimizer, lambda e: iter(batches), Schedule(1, 1, objective=objective))
+    history = fit(model, optimizer, lambda e: iter(batches), Schedule(1, 1, objective=objective))
     assert history["loss"][0] == pytest.approx(expected)
 
 
@@ -162,7 +166,7 @@ def test_stopped_early_it_is_the_beginning_of_the_whole(toy):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         batches = [((points,), labels)]
         schedule = Schedule(8, 1, one_cycle_rate, stop)
-        return fit(make_fabric("cpu"), model, optimizer, lambda e: iter(batches), schedule)
+        return fit(model, optimizer, lambda e: iter(batches), schedule)
 
     assert train(stop=3).equals(train().iloc[:3])
 
@@ -205,6 +209,20 @@ def train_motion(photos, store, config):
     return train
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """(epoch, index) of every training sample that is made, in order."""
+    samples = []
+    original = TrainingSamples.__getitem__
+
+    def remember(self, batch):
+        samples.extend((batch[0], index) for index in batch[1])
+        return original(self, batch)
+
+    monkeypatch.setattr(TrainingSamples, "__getitem__", remember)
+    return samples
+
+
 def untrained(seed=0):
     torch.manual_seed(seed)
     return create_model("mv_tsn", num_classes=4, backbone=SMALL, pretrained=False)
@@ -225,15 +243,7 @@ def test_every_tensor_of_the_network_is_trained(train_motion):
     assert after["data_bn.num_batches_tracked"] == 3  # 8 clips in batches of at most 3
 
 
-def test_every_clip_is_drawn_anew_in_every_epoch(train_motion, monkeypatch):
-    drawn = []
-    original = TrainingSamples.__getitem__
-
-    def remember(self, key):
-        drawn.append(key)
-        return original(self, key)
-
-    monkeypatch.setattr(TrainingSamples, "__getitem__", remember)
+def test_every_clip_is_drawn_again_in_every_epoch(train_motion, drawn):
     train_motion(epochs=3)
     assert sorted(drawn) == [(epoch, index) for epoch in range(3) for index in range(8)]
 
@@ -252,9 +262,9 @@ def test_schedules_and_optimisers(train_motion, photos, monkeypatch, schedule, k
 
     def remember(fabric, model, optimizer, *arguments):
         made.append((type(optimizer), optimizer.param_groups[0]["weight_decay"]))
-        return fit(fabric, model, optimizer, *arguments)
+        return Trainer(fabric, model, optimizer, *arguments)
 
-    monkeypatch.setattr(loop, "fit", remember)
+    monkeypatch.setattr(loop, "Trainer", remember)
     settings = {"epochs": 4, "milestones": (2, 3), "lr": 0.01, "weight_decay": 0.07}
     _, history = train_motion(clips=photos.train[:2], schedule=schedule, **settings)
     assert made == [(kind, 0.07)]
@@ -339,10 +349,7 @@ def test_a_training_is_what_it_was(random_clips, photos, config):
 # --- which epoch ----------------------------------------------------------------------------------------------------
 
 
-def test_validation_chooses_an_epoch_and_all_clips_are_trained_until_then(train_motion, photos, monkeypatch):
-    drawn = []
-    original = TrainingSamples.__getitem__
-    monkeypatch.setattr(TrainingSamples, "__getitem__", lambda self, key: drawn.append(key) or original(self, key))
+def test_validation_chooses_an_epoch_and_all_clips_are_trained_until_then(train_motion, photos, monkeypatch, drawn):
     scores = iter([0.1, 0.7, 0.7, 0.3])
     monkeypatch.setattr("moclip.training.motion.accuracy", lambda *_: next(scores))
     settings = {"epochs": 4, "schedule": "step", "milestones": (1,)}
@@ -369,31 +376,17 @@ def test_chosen_on_the_test_clips_is_said_loudly(train_motion, photos, store, co
     assert found == (logits.softmax(-1).mean(1).argmax(1) == clips.labels).float().mean().item()
 
 
-def test_the_last_epoch_asks_for_no_scores():
-    assert fit_selected("last", lambda **keywords: keywords) == {}
-
-
 @pytest.mark.parametrize(("select", "message"), [("val", "data.val_fraction"), ("test", "needs test clips")])
 def test_clips_to_choose_by_have_to_be_there(train_motion, select, message):
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(ConfigError, match=message):
         train_motion(select=select)
 
 
-def test_clips_of_each_purpose(config, photos):
-    dataset = photos.__class__(**{**photos.__dict__, "train": photos.train[:6], "val": photos.train[6:]})
-    chosen = {}
-    for mv, fusion in (("last", "last"), ("val", "last"), ("last", "test")):
-        own = config.model_copy(
-            update={
-                "mv": config.mv.model_copy(update={"select": mv}),
-                "fusion": config.fusion.model_copy(update={"select": fusion}),
-            }
-        )
-        chosen[mv, fusion] = tuple(training_and_selection_clips(dataset, own, select) for select in (mv, fusion))
-    train, val, test = dataset.train, dataset.val, list(dataset.test)
-    assert chosen["last", "last"] == ((train, []), (train, []))
-    assert chosen["val", "last"] == (([*train, *val], val), ([*train, *val], []))
-    assert chosen["last", "test"] == ((train, []), (train, test))
+def test_validation_clips_are_trained_on_after_they_have_chosen(config, photos):
+    dataset = replace(photos, train=photos.train[:6], val=photos.train[6:])
+    assert training_clips(dataset, config) == list(dataset.train)
+    chosen = config.model_copy(update={"mv": config.mv.model_copy(update={"select": "val"})})
+    assert training_clips(dataset, chosen) == [*dataset.train, *dataset.val]
 
 
 # --- features of a trained network ----------------------------------------------------------------------------------
@@ -435,14 +428,14 @@ import pickle, sys
 from pathlib import Path
 import torch
 from moclip.inputs.clips import TrainingSamples
-from moclip.training.loop import Schedule, fit, make_fabric
+from moclip.training.loop import Schedule, Trainer, make_fabric
 from moclip.training.motion import accuracy, train_motion_network
 
 folder = Path(sys.argv[1])
 config, dataset, clips, tested, protocol = pickle.loads((folder / "given.pkl").read_bytes())
 fabric = make_fabric("cpu", config.training)
 original, drawn = TrainingSamples.__getitem__, []
-TrainingSamples.__getitem__ = lambda self, key: drawn.append(key) or original(self, key)
+TrainingSamples.__getitem__ = lambda self, key: drawn.extend((key[0], i) for i in key[1]) or original(self, key)
 network, history = train_motion_network(config, dataset, {"train": clips}, folder / "training")
 score = accuracy(fabric, network, tested, protocol, config.mv)
 
@@ -452,7 +445,8 @@ linear = torch.nn.Linear(6, 2)
 own = [part[fabric.global_rank :: 2] for part in torch.arange(200).split(40)]
 batches = [((points[part],), labels[part]) for part in own]
 schedule = Schedule(3, 5, accumulate=2)
-toy = fit(fabric, linear, torch.optim.SGD(linear.parameters(), lr=0.5), lambda e: iter(batches), schedule)
+sgd = torch.optim.SGD(linear.parameters(), lr=0.5)
+toy = Trainer(fabric, linear, sgd, schedule).fit(lambda epoch: iter(batches))
 out = {"network": network.state_dict(), "history": history, "drawn": drawn, "score": score, "toy": linear.state_dict(),
        "toy history": toy}
 (folder / f"rank{fabric.global_rank}.pkl").write_bytes(pickle.dumps(out))
@@ -489,7 +483,7 @@ def test_two_processes_train_one_network_and_count_every_clip_once(photos, store
     linear = nn.Linear(6, 2)
     batches = [((points[part],), labels[part]) for part in torch.arange(200).split(40)]
     optimizer = torch.optim.SGD(linear.parameters(), lr=0.5)
-    alone = fit(make_fabric("cpu"), linear, optimizer, lambda e: iter(batches), Schedule(3, 5, accumulate=2))
+    alone = fit(linear, optimizer, lambda e: iter(batches), Schedule(3, 5, accumulate=2))
     torch.testing.assert_close(one["toy"]["weight"], linear.weight.detach())
     np.testing.assert_allclose(one["toy history"], alone, rtol=1e-5)
 
@@ -509,5 +503,5 @@ def test_fp32_means_fp32_and_nobody_advises_less(monkeypatch, caplog):
 
 def test_a_notebook_is_told_how_several_devices_train(monkeypatch):
     monkeypatch.setattr(sys, "ps1", "In: ", raising=False)
-    with pytest.raises(TrainingError, match="moclip train --devices 2"):
+    with pytest.raises(ConfigError, match="moclip train --devices 2"):
         make_fabric("cpu", Training(devices=2))

@@ -18,9 +18,8 @@ from moclip.inputs.clips import LoadedClips
 from moclip.inputs.views import EvalViews, TrainViews
 from moclip.models import create_model
 from moclip.training import state
-from moclip.training.epoch_features import MotionData
-from moclip.training.heads import HeadData
-from moclip.training.loop import Schedule, fit, make_fabric
+from moclip.training.heads import FusionData
+from moclip.training.loop import Schedule, Trainer, make_fabric
 from moclip.training.motion import train_motion_network
 from moclip.training.state import TrainingFolder, set_aside
 
@@ -46,11 +45,11 @@ folder, last = Path(sys.argv[1]), int(sys.argv[2])
 config, dataset, clips = pickle.loads((folder / "given.pkl").read_bytes())
 original, drawn = TrainingSamples.__getitem__, []
 
-def draw(self, key):
-    drawn.append(key)
-    if len(drawn) == last:
+def draw(self, batch):
+    drawn.extend((batch[0], index) for index in batch[1])
+    if 0 < last <= len(drawn):
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, key)
+    return original(self, batch)
 
 TrainingSamples.__getitem__ = draw
 network, _ = train_motion_network(config, dataset, {"train": clips}, folder / "training")
@@ -88,14 +87,14 @@ HEAD = """
 import os, pickle, signal, sys
 from pathlib import Path
 import torch
-from moclip.training import epoch_features as features
+from moclip.inputs import clips as inputs
 from moclip.training import state
-from moclip.training.heads import fit_heads
+from moclip.training.heads import epoch_features, fit_heads
 
 state.PAUSE = 0
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
-network, motion, data, settings = pickle.loads((folder / "given.pkl").read_bytes())
-original, drawn = features.train_views, []
+network, data, settings = pickle.loads((folder / "given.pkl").read_bytes())
+original, drawn = inputs.train_views, []
 
 def draw(*given):
     drawn.append(given)
@@ -103,9 +102,9 @@ def draw(*given):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*given)
 
-features.train_views = draw
-source = features.epoch_features(settings, network, motion, 1, "cpu")
-heads = fit_heads({name: folder / name for name in ("fusion", "motion_head")}, source, data, settings, 1, "cpu")
+inputs.train_views = draw
+source = epoch_features(settings, network, data, 1, "cpu")
+heads = fit_heads(source, {name: folder / name for name in ("fusion", "motion_head")})
 ends = {name: (head.head.state_dict(), head.log.to_dict("records"), head.statistics) for name, head in heads.items()}
 torch.save([ends, len(drawn)], folder / "end.pt")
 """
@@ -123,13 +122,12 @@ def test_heads_killed_in_the_middle_of_an_epoch_end_with_the_same_weights(
     protocols = (kind.from_sections(config.mv, config.motion, False) for kind in (TrainViews, EvalViews))
     torch.manual_seed(0)
     network = create_model("mv_tsn", num_classes=4, backbone="test_efficientnet", pretrained=False)
-    motion = MotionData(train, test, *protocols, torch.randn(4, network.feature_dim))
     seen = torch.arange(24.0).view(8, 3) % 5
-    data = HeadData(4, seen, train.labels, seen[:4], test.labels)
+    data = FusionData(train, test, *protocols, seen, seen[:4], torch.randn(4, network.feature_dim))
 
     def run(folder, last):
         folder.mkdir(exist_ok=True)
-        (folder / "given.pkl").write_bytes(pickle.dumps((network, motion, data, settings)))
+        (folder / "given.pkl").write_bytes(pickle.dumps((network, data, settings)))
         command = [sys.executable, "-c", HEAD, str(folder), str(last)]
         return subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
 
@@ -176,7 +174,8 @@ def train(folder=None, settings=None, epochs=6, broken_off=None, score=None):
 
     own = TrainingFolder(folder, settings or {"lr": 0.01}) if folder else None
     schedule = Schedule(epochs, 4, lambda done: 1 - done)
-    history = fit(make_fabric("cpu"), network, optimizer, batches, schedule, score and score.__getitem__, own)
+    trainer = Trainer(make_fabric("cpu"), network, optimizer, schedule, own)
+    history = trainer.fit(batches, score and (lambda: score[asked[-1]]))
     return network.state_dict(), history, asked
 
 

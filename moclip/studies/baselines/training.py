@@ -15,7 +15,7 @@ from moclip.models import create_model
 from moclip.studies.baselines.emv import soft_target_loss
 from moclip.studies.baselines.systems import INPUT_OF, NETWORKS
 from moclip.studies.baselines.x_clip import XCLIP
-from moclip.training.loop import Batch, Schedule, fit, make_fabric, one_cycle_rate
+from moclip.training.loop import Batch, Schedule, Trainer, make_fabric, one_cycle_rate
 
 
 def build(name: str, classes: Sequence[str], width: float, size: int) -> nn.Module:
@@ -52,7 +52,7 @@ def fit_baseline(
     teacher: Tensor | None = None,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """Train one network in place with `moclip.training.loop.fit`: AdamW, one-cycle learning rate.
+    """Train one network in place with `moclip.training.loop.Trainer`: AdamW, one-cycle learning rate.
 
     A step sees one view of each clip, drawn at random; CoViAR's own training averages three.
 
@@ -66,7 +66,7 @@ def fit_baseline(
     Returns
     -------
     DataFrame
-        One row per epoch, as `moclip.training.loop.fit` returns it.
+        One row per epoch, as `moclip.training.loop.Trainer.fit` returns it.
     """
     fabric = make_fabric(device)
     seed_everything(settings.seed, verbose=False)
@@ -76,8 +76,7 @@ def fit_baseline(
     def batches(epoch: int) -> Iterator[Batch]:
         sampler.epoch = epoch
         rng = np.random.default_rng([settings.seed, epoch])
-        for keys in sampler:
-            clips = [index for _, index in keys]
+        for _, clips in sampler:
             chosen = clips, rng.integers(views, size=len(clips))
             targets = [labels[clips]] if teacher is None else [labels[clips], teacher[chosen]]
             view, *rest = fabric.to_device((to_network(inputs[chosen], INPUT_OF[name]), *targets))
@@ -86,7 +85,7 @@ def fit_baseline(
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr)
     objective = F.cross_entropy if teacher is None else soft_target_loss
     schedule = Schedule(settings.epochs, len(sampler), one_cycle_rate, objective=objective, progress=name)
-    return fit(fabric, network, optimizer, batches, schedule)
+    return Trainer(fabric, network, optimizer, schedule).fit(batches)
 
 
 @torch.no_grad()

@@ -4,16 +4,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
-from moclip.inputs.clips import shuffled
-from moclip.models.mv_tsn import MVTSN
-from moclip.training.epoch_features import MotionData, ResampledFeatures
+from moclip.training.heads import EpochFeatures
 from moclip.training.motion import motion_features
 
 
-class DriftingFeatures(ResampledFeatures):
+class DriftingFeatures(EpochFeatures):
     """Features under a network whose BatchNorm statistics drift.
 
     This reproduces a fault of the published code: `train_fusion.py` calls ``model.train()``, which also switches the
@@ -22,22 +19,18 @@ class DriftingFeatures(ResampledFeatures):
     and each head see what a single loop over both would show them. Epochs must be asked for in order; each continues
     from the statistics of the one before.
 
-    Parameters
-    ----------
-    network : is copied, and itself stays as it is.
-    batch_size : that of the heads.
+    The given network is copied, and itself stays as it is.
     """
 
-    def __init__(
-        self, network: MVTSN, data: MotionData, seed: int, batch_size: int, device: torch.device | str
-    ) -> None:
-        super().__init__(copy.deepcopy(network), data, seed, batch_size, device)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.network = copy.deepcopy(self.network)
         self.given = self.statistics()
 
     def __call__(self, epoch: int) -> Tensor:
         for module in self.network.to(self.device).modules():
             module.train(isinstance(module, nn.BatchNorm2d))
-        features = self.draw(epoch, shuffled(len(self.data.train), self.batch_size, self.seed, epoch))
+        features = self.draw(epoch, self.batches(epoch))
         self.network.eval()
         return features
 

@@ -36,13 +36,11 @@ def side_by_side(protocols: Mapping[str, Mapping[str, Any]], this_run: Mapping[s
     """
     first = next(iter(protocols.values()))
     rows = []
-    for field in first:
-        values = {name: values[field] for name, values in protocols.items()}
-        marked = {name: f"{_text(value)}{'' if value == first[field] else ' *'}" for name, value in values.items()}
+    for field in sorted(first, key=lambda field: all(values[field] == first[field] for values in protocols.values())):
+        same = {name: values[field] == first[field] for name, values in protocols.items()}
+        marked = {name: _text(values[field]) + ("" if same[name] else " *") for name, values in protocols.items()}
         rows.append({"field": field, **marked, "this run": _text(this_run[field])})
-    table = pd.DataFrame(rows)
-    differs = table[list(protocols)].apply(lambda row: row.str.endswith(" *").any(), axis=1)
-    return pd.concat([table[differs], table[~differs]], ignore_index=True)
+    return pd.DataFrame(rows)
 
 
 def effects(
@@ -66,26 +64,27 @@ def effects(
         One row per stream and variant: accuracy, difference with its paired group-bootstrap interval, ``noise`` (see
         `seed_noise`), ``share_of_gap`` (of the last variant's difference; empty where that is no finding), reading.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    numbers = ["accuracy", "difference", "low", "high", "noise", "share_of_gap"]
     for stream in STREAMS:
         systems = {variant: system_name(stream, variant) for variant in variants}
         noise = seed_noise(predictions, dataset, [systems[variant] for variant in trained], bootstrap.confidence)
         part: list[dict[str, Any]] = []
         for variant, system in systems.items():
             estimate = metrics.accuracy(predictions, dataset, system, bootstrap)
-            row = {"dataset": dataset, "stream": stream, "variant": variant, "accuracy": estimate.value}
+            row = {"dataset": dataset, "stream": stream, "variant": variant, **dict.fromkeys(numbers, np.nan)}
+            row |= {"accuracy": estimate.value, "n_test": estimate.n, "seeds": estimate.seeds, "reading": ""}
             if variant != variants[0]:
                 gap = metrics.difference(predictions, dataset, system, systems[variants[0]], bootstrap)
                 row |= {"difference": gap.value, "low": gap.low, "high": gap.high, "noise": noise}
                 row["reading"] = reading(row, variant, variants[0])
-            part.append(row | {"n_test": estimate.n, "seeds": estimate.seeds})
-        whole = part[-1]["difference"] if part[-1]["reading"] != UNCLEAR else np.nan
-        rows += [row | {"share_of_gap": row.get("difference", np.nan) / whole} for row in part]
+            part.append(row)
+        if part[-1]["reading"] != UNCLEAR:
+            part = [row | {"share_of_gap": row["difference"] / part[-1]["difference"]} for row in part]
+        rows += part
     table = pd.DataFrame(rows)
-    numbers = ["accuracy", "difference", "low", "high", "noise", "share_of_gap"]
     table[numbers] = table[numbers].round(4) + 0.0  # no minus zero
-    table["reading"] = table["reading"].fillna("")
-    return table[["dataset", "stream", "variant", *numbers, "n_test", "seeds", "reading"]]
+    return table
 
 
 UNCLEAR = "not distinguishable at this size"

@@ -17,8 +17,7 @@ from moclip.inputs.views import EvalViews, TrainViews
 from moclip.io.artefacts import forget_predictions, load_tensors
 from moclip.models.mv_tsn import average_views
 from moclip.studies.protocols.effects import system_name
-from moclip.training.epoch_features import MotionData, epoch_features
-from moclip.training.heads import HeadData, fit_heads
+from moclip.training.heads import FusionData, epoch_features, fit_heads
 from moclip.training.motion import motion_features, train_motion_network
 
 
@@ -33,11 +32,10 @@ def run_study(variants: Mapping[str, Config], dataset: VideoDataset, run: Path) 
     list of str
         The variants that have a motion network of their own; the others use the network of an earlier one.
     """
-    clips = {split: LoadedClips(getattr(dataset, split), motion_store()) for split in ("train", "test")}
+    train, test = (LoadedClips(split, motion_store()) for split in (dataset.train, dataset.test))
     kept, header = load_tensors(run / "features" / f"appearance-{dataset.name}.safetensors")
     rows = dict(zip(header["names"], torch.from_numpy(kept["features"]), strict=True))
-    train, test = (torch.stack([rows[clip.name] for clip in clips[split].clips]) for split in clips)
-    data = HeadData(len(dataset.classes), train, clips["train"].labels, test, clips["test"].labels)
+    appearance, unseen = (torch.stack([rows[clip.name] for clip in part.clips]) for part in (train, test))
     alike: dict[str, dict[str, Config]] = {}  # what a motion network depends on -> its variants
     for name, seed in itertools.product(variants, next(iter(variants.values())).study.seeds):
         config = variants[name]
@@ -48,18 +46,17 @@ def run_study(variants: Mapping[str, Config], dataset: VideoDataset, run: Path) 
     for members in alike.values():
         name, config = next(iter(members.items()))
         folder = run / "training" / f"study-{name}-seed{config.mv.seed}"
-        network, _ = train_motion_network(config, dataset, clips, folder / "network")
+        network, _ = train_motion_network(config, dataset, {"train": train, "test": test}, folder / "network")
         device = next(network.requires_grad_(False).parameters()).device
         tested: dict[EvalViews, Tensor] = {}
         for name, config in members.items():
-            protocol = EvalViews.from_sections(config.mv, config.motion, dataset.horizontal_flip)
+            sections = config.mv, config.motion, dataset.horizontal_flip
+            views, protocol = TrainViews.from_sections(*sections), EvalViews.from_sections(*sections)
             if protocol not in tested:
-                tested[protocol] = motion_features(network, clips["test"], protocol, device)  # (K, V, M)
-            views = TrainViews.from_sections(config.mv, config.motion, dataset.horizontal_flip)
-            motion = MotionData(clips["train"], clips["test"], views, protocol, tested[protocol].mean(dim=1))
-            source = epoch_features(config.fusion, network, motion, config.mv.seed, device)
-            heads = {"fusion": folder / f"head-{name}"}
-            head = fit_heads(heads, source, data, config.fusion, config.mv.seed, config.device)["fusion"]
+                tested[protocol] = motion_features(network, test, protocol, device)  # (K, V, M)
+            data = FusionData(train, test, views, protocol, appearance, unseen, tested[protocol].mean(dim=1))
+            source = epoch_features(config.fusion, network, data, config.mv.seed, device)
+            head = fit_heads(source, {"fusion": folder / f"head-{name}"})["fusion"]
             logits = network.cpu().classifier(tested[protocol])  # (K, V, C)
             for stream, scores in (("mv_only", average_views(logits, config.mv.average)), ("fusion", head.scores)):
                 system, count = system_name(stream, name), logits.shape[1]

@@ -11,8 +11,7 @@ from moclip.inputs.clips import LoadedClips
 from moclip.inputs.views import join, to_input, train_views
 from moclip.models import create_model
 from moclip.studies.protocols.drifting import DriftingFeatures
-from moclip.training.epoch_features import MotionData, ResampledFeatures, epoch_features
-from moclip.training.heads import HeadData, fit_heads
+from moclip.training.heads import EpochFeatures, FusionData, epoch_features, fit_heads
 from moclip.training.motion import motion_features
 
 
@@ -25,12 +24,17 @@ def network():
 
 @pytest.fixture
 def data(clips, photos, store, train_protocol, eval_protocol):
-    return MotionData(clips, LoadedClips(photos.test, store), train_protocol, eval_protocol, torch.zeros(4, 256))
+    seen, test = torch.arange(24.0).view(8, 3) % 5, LoadedClips(photos.test, store)
+    return FusionData(clips, test, train_protocol, eval_protocol, seen, seen[:4], torch.zeros(4, 256))
+
+
+def features_of(network, data, seed=0, kind=DriftingFeatures):
+    return kind(Fusion(batch_size=4), network, data, seed, "cpu")
 
 
 def test_it_is_the_published_code_s_single_loop(network, clips, data, train_protocol):
     """Its loop: ``train()`` on everything, batch after batch through the network and into the head."""
-    theirs, ours = deepcopy(network).train(), DriftingFeatures(network, data, 5, 4, "cpu")
+    theirs, ours = deepcopy(network).train(), features_of(network, data, 5)
     for epoch in (0, 1):
         drawn = ours(epoch)
         order = np.random.default_rng([5, epoch]).permutation(len(clips))  # the heads' batches
@@ -46,12 +50,12 @@ def test_it_is_the_published_code_s_single_loop(network, clips, data, train_prot
         pairs = zip(ours.network.state_dict().items(), theirs.state_dict().values(), strict=True)
         for (name, one), two in pairs:
             torch.testing.assert_close(one, two, msg=name)
-    assert not torch.allclose(ResampledFeatures(network, data, 5, 4, "cpu")(1), drawn, atol=1e-2)
+    assert not torch.allclose(features_of(network, data, 5, EpochFeatures)(1), drawn, atol=1e-2)
 
 
 def test_only_statistics_change_and_only_in_a_copy(network, data):
     before = deepcopy(network.state_dict())
-    features = DriftingFeatures(network, data, 0, 4, "cpu")
+    features = features_of(network, data)
     features(0), features(1)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items()), "the given network"
     after = features.network.state_dict()
@@ -63,7 +67,7 @@ def test_only_statistics_change_and_only_in_a_copy(network, data):
 
 
 def test_statistics_give_back_any_epoch(network, data):
-    features = DriftingFeatures(network, data, 0, 4, "cpu")
+    features = features_of(network, data)
     drawn, kept = [], []
     for epoch in range(3):
         drawn.append(features(epoch))
@@ -76,7 +80,7 @@ def test_statistics_give_back_any_epoch(network, data):
 
 
 def test_test_clips_are_seen_under_the_network_as_it_is(network, data):
-    features = DriftingFeatures(network, data, 0, 4, "cpu")
+    features = features_of(network, data)
     seen = []
     for epoch in range(2):
         features(epoch)
@@ -93,8 +97,6 @@ def test_every_head_has_the_network_of_its_epoch_also_after_an_interruption(
 ):
     monkeypatch.setattr("moclip.training.state.PAUSE", 0)
     settings = Fusion(epochs=4, batch_size=3, lr=0.05, hidden=8, batch_norm="drifting", select=select)
-    seen = torch.arange(24.0).view(8, 3) % 5
-    heads = HeadData(4, seen, data.train.labels, seen[:4], data.test.labels)
 
     def fit(folder, stop=None):
         features = epoch_features(settings, network, data, 1, "cpu")
@@ -108,8 +110,7 @@ def test_every_head_has_the_network_of_its_epoch_also_after_an_interruption(
             return original(epoch, batches)
 
         features.draw = draw
-        folders = {name: folder / name for name in ("fusion", "motion_head")}
-        return fit_heads(folders, features, heads, settings, 1, "cpu"), asked
+        return fit_heads(features, {name: folder / name for name in ("fusion", "motion_head")}), asked
 
     expected, _ = fit(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

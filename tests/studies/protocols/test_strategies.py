@@ -16,7 +16,7 @@ from torchvision.transforms import functional as vision
 
 from moclip.config.load import load_config
 from moclip.config.strategies import STRATEGIES, strategy
-from moclip.inputs.transforms import crop_resize
+from moclip.inputs.transforms import InputScale, crop_resize
 from moclip.inputs.views import eval_views, to_input, train_views
 from moclip.registry import check
 from moclip.studies.protocols.strategies import SQUASH, reference_centres, reference_frames, reference_ranges
@@ -182,7 +182,8 @@ def test_the_published_flip_is_255_minus_x(make_motion, eval_protocol, field):
     motion = make_motion(width=256, height=64)
     motion.grid[motion.has_motion] = np.random.default_rng(0).integers(-50, 51, (11, 4, 16, 2))  # beyond 20 pixels too
     motion.grid[:, :, 6] = 0
-    protocol = replace(eval_protocol, segments=11, size=64, crop=1.0, flip="reference", field=field, units="pixels")
+    protocol = replace(eval_protocol, segments=11, size=64, crop=1.0, flip="reference", field=field)
+    protocol = replace(protocol, scale=InputScale("pixels"))
     views = replace(eval_views(motion, protocol), boxes=torch.tensor([0.0, 0, 256, 64]).expand(1, 11, 4))
     mirrored = replace(views, mirrored=torch.ones(1, 11, dtype=torch.bool))
     if field == "raw":  # at 64 of 256 pixels a row has no value between two blocks
