@@ -24,9 +24,7 @@ def train(
         int | None,
         typer.Option(min=1, metavar="N", help="GPUs, or processes on a CPU, that share each batch (training.devices)."),
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start again; or resume a training that was killed.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start again, or resume after a kill.")] = False,
 ) -> None:
     """Train a profile's motion network outside its notebook.
 
@@ -75,11 +73,8 @@ def _motion_network(config: Config, dataset: "VideoDataset", fresh: bool, fabric
         set_aside(folder, ["moclip train --fresh"])
     fabric.barrier()
     train, selection = training_and_selection_clips(dataset, config, config.mv.select)
-    clips = {
-        split: LoadedClips(members, motion_store())
-        for split, members in (("train", train), (config.mv.select, selection))
-        if members
-    }
+    splits = {"train": train, config.mv.select: selection}
+    clips = {split: LoadedClips(members, motion_store()) for split, members in splits.items() if members}
     network, history = train_motion_network(config, dataset, clips, folder)
     if fabric.is_global_zero:
         save_csv(run / "history" / f"{name}.csv", history)
