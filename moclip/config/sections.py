@@ -122,7 +122,7 @@ class Encoder(Section):
     frame: str = Field("middle", description="middle, first, random, or uniform:K (centres of K equal parts, averaged)")
     seed: int = Field(0, description="of random frames")
     resize: Literal["own", "bilinear"] = Field("own", description="the encoder's resampling, or the published code's")
-    prompts: Literal["clip48", "reference12", "scene", "name"] = "clip48"  # see moclip/encoders/prompts.py
+    prompts: Literal["clip48", "reference12", "scene", "name"] = "clip48"  # see moclip/encoders/templates.yaml
     normalise_prompts: bool = Field(True, description="false: embeddings are averaged at their own lengths")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the image tower's matrix products")
     batch_size: PositiveInt = Field(64, description="frames")
