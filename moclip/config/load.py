@@ -19,7 +19,7 @@ from moclip.errors import nearest
 
 FILES = resources.files("moclip.config")
 # What changes no result: names, where files lie, how fast they are read, and what figures show.
-SAME_RESULTS = {
+SAME_RESULTS: dict[str, Any] = {
     "profile": True, "run": True, "protocol": True, "device": True, "figures": True, "encoder": {"cache"},
     "data": {"root", "annotation_path", "workers", "scheduler"}, "training": {"devices", "workers"},
 }  # fmt: skip
