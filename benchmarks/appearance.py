@@ -30,6 +30,7 @@ from clock import timed
 from machine import machine
 from torch import Tensor, nn
 
+from moclip.config.sections import Encoder as Section
 from moclip.datasets import load_dataset
 from moclip.datasets.base import Clip
 from moclip.datasets.moving_photos import Design
@@ -152,6 +153,7 @@ def extraction(per_class: int, rounds: int, device: torch.device) -> pd.DataFram
     """A row a way: clips a second, and how much faster `appearance_features` is."""
     encoder, _ = load_encoder("offline")
     encoder.to(device)
+    section = Section(name="offline", frame="middle", batch_size=32)
     readers = {"only the frame wanted": features.seen_frames, "every frame": every_frame}
     taken: dict[tuple[str, str], list[float]] = {(w, p): [] for w in readers for p in ("reading", "file to feature")}
     with tempfile.TemporaryDirectory() as folder:
@@ -167,7 +169,7 @@ def extraction(per_class: int, rounds: int, device: torch.device) -> pd.DataFram
                 path = Path(folder) / f"{way}-{turn}.safetensors"
                 with home, mock.patch.object(features, "seen_frames", read):
                     start = time.perf_counter()
-                    results[way] = features.appearance_features(encoder, members, "middle", 32, path)
+                    results[way] = features.appearance_features(encoder, members, section, path)
                     taken[way, "file to feature"].append(time.perf_counter() - start)
         one, other = results.values()
         if not np.array_equal(one, other):

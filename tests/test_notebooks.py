@@ -283,8 +283,7 @@ def test_costs_are_those_of_live_models(run, offline):
         ("profile", "head"): parameters(head),
     }
     for place, expected in live.items():
-        found = table.loc[place, ["params", "trainable"]].tolist()
-        assert found == [expected["total"], expected["trainable"]], place
+        assert table.loc[place, ["params", "trainable"]].to_dict() == expected, place
     trained = table["trainable"] > 0
     assert set(trained[trained].index) == {(b, p) for b in ("profile", "paper") for p in ("motion network", "head")}
     dims = table["feature_dim"]

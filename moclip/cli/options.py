@@ -5,11 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from moclip.config.load import merge, nested, parse_override, profiles
+from moclip.config.load import merge, names, nested, parse_override
 
-Profile = Annotated[
-    str, typer.Option(metavar="NAME", help=f"A profile ({', '.join(profiles())}), or the path of a YAML file.")
-]
+_PROFILES = ", ".join(names("profile"))
+Profile = Annotated[str, typer.Option(metavar="NAME", help=f"A profile ({_PROFILES}), or the path of a YAML file.")]
 Override = Annotated[
     list[str] | None,
     typer.Option("-p", "--param", metavar="KEY=VALUE", help="Change one value, e.g. -p mv.epochs=3. Repeatable."),

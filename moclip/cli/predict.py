@@ -11,12 +11,8 @@ from moclip.errors import MoclipError
 def predict(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Files of any size and codec.")],
     run: Annotated[str, typer.Option(metavar="NAME", help="A run under runs/, or its folder.")] = "folder",
-    data: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which networks, if the run has several data sets.")
-    ] = None,
-    system: Annotated[
-        str, typer.Option(metavar="NAME", help="fusion, or mv_only: the motion network alone, without an encoder.")
-    ] = "fusion",
+    data: Annotated[str | None, typer.Option(metavar="NAME", help="Which networks, if there are several.")] = None,
+    system: Annotated[str, typer.Option(metavar="NAME", help="fusion, or mv_only (without an encoder).")] = "fusion",
     seed: Annotated[int, typer.Option(metavar="K", help="Which fusion head.")] = 0,
     top: Annotated[int, typer.Option(min=1, metavar="K", help="Classes shown per video.")] = 3,
     out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="All classes of all videos, as a table.")] = None,

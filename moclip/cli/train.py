@@ -24,9 +24,7 @@ def train(
         int | None,
         typer.Option(min=1, metavar="N", help="GPUs, or processes on a CPU, that share each batch (training.devices)."),
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start again; or resume a training that was killed.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start again, or resume after a kill.")] = False,
 ) -> None:
     """Train a profile's motion network outside its notebook.
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from moclip.config.sections import Config, ConfigError, Groups, Section, safe_name
 from moclip.errors import nearest
 
-PROFILES = resources.files("moclip.config") / "profiles"
-PROTOCOLS = resources.files("moclip.config") / "protocols"
-# Fields that change no result, beside device and figures: where files lie, and how fast they are read.
-SAME_RESULTS = ("data.root", "data.annotation_path", "data.workers", "data.scheduler", "encoder.cache",
-                "training.devices", "training.workers")  # fmt: skip
+FILES = resources.files("moclip.config")
+# What changes no result: names, where files lie, how fast they are read, and what figures show.
+SAME_RESULTS: dict[str, Any] = {
+    "profile": True, "run": True, "protocol": True, "device": True, "figures": True, "encoder": {"cache"},
+    "data": {"root", "annotation_path", "workers", "scheduler"}, "training": {"devices", "workers"},
+}  # fmt: skip
 
 
-def profiles() -> list[str]:
-    """Names of the profiles that come with the package."""
-    return _names(PROFILES)
-
-
-def protocols() -> list[str]:
-    """Names of the protocols."""
-    return _names(PROTOCOLS)
+def names(kind: str) -> list[str]:
+    """Names of the files of a ``kind`` (profile, protocol) that come with the package."""
+    return sorted(path.name.removesuffix(".yaml") for path in (FILES / f"{kind}s").iterdir() if ".yaml" in path.name)
 
 
 def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = None) -> Config:
@@ -43,7 +38,7 @@ def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = No
 
     Parameters
     ----------
-    profile : one of `profiles()`, or a path to a YAML file of the same form.
+    profile : one of ``names("profile")``, or a path to a YAML file of the same form.
     overrides : nested (``{"data": {"root": ...}}``) or dotted (``{"data.root": ...}``) values. ``protocol`` replaces
         the protocol that the profile names. Overrides that change results give
         the run its own name (``quick-3f2a91c0``), unless ``run`` is among them.
@@ -53,28 +48,25 @@ def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = No
     ConfigError
         Unknown profile, protocol or key (the message names the nearest one), or an invalid value.
     """
-    values, asked, name = read_profile(profile), nested(overrides or {}), Path(profile).stem
+    values, asked, name = read("profile", profile), nested(overrides or {}), Path(profile).stem
     chosen = str(asked.get("protocol", values.get("protocol")))
-    protocol = read_protocol(chosen)
+    protocol = read("protocol", chosen)
     insists = protocol.pop("insists", {})
     base = {"run": safe_name(name), **merge(merge(protocol, values), insists), "protocol": chosen}
     try:
         config = Config.model_validate({**merge(base, asked), "profile": name})
     except ValidationError as error:
-        raise ConfigError(explain(error)) from None
+        raise ConfigError(_explain(error)) from None
     unchanged, whole = _apart(base), _apart(merge(merge(base, protocol), insists))
     shortened = f" as shortened by profile {name}" if changed_protocol(whole, unchanged) else ""
     named = ", ".join([chosen + shortened, *changed_protocol(unchanged, config)])
-    changed = _changed_results(unchanged, config) | ({} if chosen == values.get("protocol") else {"protocol": chosen})
+    old, new = (
+        leaves(each.model_dump(mode="json", exclude=SAME_RESULTS, warnings=False)) for each in (unchanged, config)
+    )
+    changed = {field: value for field, value in new.items() if value != old.get(field)}
+    changed |= {} if chosen == values.get("protocol") else {"protocol": chosen}
     suffix = f"-{hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]}" if changed else ""
     return config.model_copy(update={"protocol": named, "run": config.run + ("" if "run" in asked else suffix)})
-
-
-def _changed_results(before: Config, after: Config) -> dict[str, Any]:
-    """The fields that overrides changed, but for those that change no result."""
-    no_sections = {"profile", "run", "protocol", "device", "figures"}
-    old, new = (leaves(each.model_dump(mode="json", exclude=no_sections, warnings=False)) for each in (before, after))
-    return {field: value for field, value in new.items() if value != old.get(field) and field not in SAME_RESULTS}
 
 
 def changed_protocol(before: Config, after: Config) -> list[str]:
@@ -88,14 +80,10 @@ def changed_protocol(before: Config, after: Config) -> list[str]:
 
 def method(config: Config) -> dict[str, Any]:
     """The fields that a protocol sets, by name: ``{"mv.epochs": 200, ...}``."""
-    values = {"encoder": config.encoder, "motion": config.motion, "mv": config.mv, "fusion": config.fusion}
-    fields = leaves({name: section.model_dump() for name, section in values.items()})
-    for key in ("encoder.batch_size", "encoder.cache", "encoder.seed", "mv.seed", "fusion.seeds"):
-        del fields[key]
-    data = config.data.model_dump()
-    for key in ("reencode", "val_fraction", "horizontal_flip", "min_frames"):
-        fields[f"data.{key}"] = data[key]
-    return fields | {"training.accumulate": config.training.accumulate}
+    data = {"reencode", "val_fraction", "horizontal_flip", "min_frames"}
+    whole = dict.fromkeys(("encoder", "motion", "mv", "fusion"), True)
+    never = {"encoder": {"batch_size", "cache", "seed"}, "mv": {"seed"}, "fusion": {"seeds"}}
+    return leaves(config.model_dump(include={**whole, "data": data, "training": {"accumulate"}}, exclude=never))
 
 
 def _apart(values: Mapping[str, Any]) -> Config:
@@ -118,42 +106,29 @@ def _brief(value: Any) -> str:
     return f"({', '.join(f'{key} {each}' for key, each in value.items())})" if isinstance(value, dict) else str(value)
 
 
-def read_profile(profile: str) -> dict[str, Any]:
-    """Values of a profile, on top of the profile that it extends."""
-    path = Path(profile)
-    if path.suffix not in {".yaml", ".yml"}:
-        values = _read(PROFILES, profile)
-    elif path.is_file():
-        values = _parse(path.read_text(encoding="utf-8"), profile) or {}
-        if not isinstance(values, dict):
-            raise ConfigError(f"{profile}: expected `section: {{key: value}}` lines, found {values!r}")
+def read(kind: str, name: str) -> dict[str, Any]:
+    """Values of a profile or protocol (``kind``), on top of those that it extends.
+
+    ``name`` is one of `names`, or the path of a profile of the user's.
+    """
+    if kind == "profile" and name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise ConfigError(f"no such profile file: {name}")
+        text = Path(name).read_text(encoding="utf-8")
+    elif name in (known := names(kind)):
+        text = (FILES / f"{kind}s" / f"{name}.yaml").read_text(encoding="utf-8")
     else:
-        raise ConfigError(f"no such profile file: {profile}")
+        raise ConfigError(f"unknown {kind} {name!r}{nearest(name, known)}; there are: {', '.join(known)}")
+    values = _parse(text, name) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name}: expected `section: {{key: value}}` lines, found {values!r}")
     base = values.pop("extends", None)
-    return merge(read_profile(base), values) if base else values
-
-
-def read_protocol(name: str) -> dict[str, Any]:
-    """Values of a protocol, on top of the protocol that it extends."""
-    values = _read(PROTOCOLS, name)
-    base = values.pop("extends", None)
-    return merge(read_protocol(base), values) if base else values
+    return merge(read(kind, base), values) if base else values
 
 
 def leaves(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Nested sections as dotted fields: ``{"mv": {"epochs": 3}}`` -> ``{"mv.epochs": 3}``."""
     return {f"{name}.{key}": value for name, section in values.items() for key, value in section.items()}
-
-
-def _names(folder: Traversable) -> list[str]:
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def _read(folder: Traversable, name: str) -> dict[str, Any]:
-    if name not in (names := _names(folder)):
-        kind = folder.name.removesuffix("s")
-        raise ConfigError(f"unknown {kind} {name!r}{nearest(name, names)}; there are: {', '.join(names)}")
-    return yaml.safe_load((folder / f"{name}.yaml").read_text()) or {}
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -191,7 +166,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def explain(error: ValidationError) -> str:
+def _explain(error: ValidationError) -> str:
     """A validation error as text: one line per problem, with the remedy."""
     lines = []
     for problem in error.errors():

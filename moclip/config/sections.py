@@ -1,11 +1,12 @@
 """The fields of a configuration, section by section; `moclip.config.load.load_config` makes the object.
 
-Each field's description gives its meaning and unit.
+Each field's description gives its meaning and unit. ``reference`` and other names of the published code's choices are
+explained where the protocol sets them, in ``protocols/reference.yaml``.
 """
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -33,10 +34,19 @@ class ConfigError(MoclipError, ValueError):
     """An invalid profile or override; the message says what was found and what is possible."""
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors, and values cannot change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _strategies_are_known(cls, value: Any, info: ValidationInfo) -> Any:
+        field = str(info.field_name)
+        return check(field, STRATEGIES[field], value) if field in STRATEGIES else value
 
 
 class Groups(Section):
@@ -60,20 +70,14 @@ class Data(Section):
     root: Path | None = Field(None, description="folder of the videos; has a default for generated data")
     annotation_path: Path | None = Field(None, description="folder of the split lists (and of classInd.txt)")
     fold: Literal[1, 2, 3] = 1
+    reencode: bool = Field(False, description="re-encode all clips to one format (CoViAR's) before reading motion")
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training groups kept for validation")
     test_fraction: float = Field(0.25, gt=0, lt=1, description="share of groups for testing, in a folder without test/")
     horizontal_flip: bool | None = Field(None, description="mirror clips in training; if unset, the data set decides")
     allow_partial: bool = Field(False, description="continue if listed files are missing; they are reported")
-    on_error: Literal["raise", "skip"] = Field(
-        "raise", description="clips without readable motion: stop, or leave them out, counted and reported"
-    )
-    min_frames: MinFrames = Field(
-        MinFrames(), description="shorter clips are left out and counted; train also applies to validation"
-    )
-    reencode: bool = Field(False, description="re-encode all clips to one format (CoViAR's) before reading motion")
-    designs: dict[Literal["mixed", "independent"], Groups] = Field(
-        {}, description="of MovingPhotos; the main one first"
-    )
+    on_error: Literal["raise", "skip"] = Field("raise", description="unreadable clips: stop, or leave out and report")
+    min_frames: MinFrames = Field(MinFrames(), description="shorter clips are left out; train: also in validation")
+    designs: dict[Literal["mixed", "independent"], Groups] = Field({}, description="of MovingPhotos; main one first")
     clips_per_group: PositiveInt = 2
     seed: int = 0
     workers: PositiveInt | None = Field(None, description="processes that generate and read videos; all cores if unset")
@@ -113,17 +117,13 @@ class Data(Section):
 class Encoder(Section):
     """The frozen image-text encoder."""
 
-    name: str = Field(
-        description="clip:ViT-B/32, clip:/path/to/weights.pt, open_clip:<model>/<tag or file>, offline or offline:conse"
-    )
+    name: str = Field(description="clip:<model or file>, open_clip:<model>/<tag or file>, offline or offline:conse")
     cache: Path | None = Field(None, description="folder of downloaded weights; each library's default if unset")
     frame: str = Field("middle", description="middle, first, random, or uniform:K (centres of K equal parts, averaged)")
     seed: int = Field(0, description="of random frames")
     resize: Literal["own", "bilinear"] = Field("own", description="the encoder's resampling, or the published code's")
-    prompts: Literal["clip48", "reference12", "scene", "name"] = "clip48"  # see moclip/encoders/prompts.py
-    normalise_prompts: bool = Field(
-        True, description="false: embeddings are averaged as they are, as published code does"
-    )
+    prompts: Literal["clip48", "reference12", "scene", "name"] = "clip48"  # see moclip/encoders/templates.yaml
+    normalise_prompts: bool = Field(True, description="false: embeddings are averaged at their own lengths")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the image tower's matrix products")
     batch_size: PositiveInt = Field(64, description="frames")
 
@@ -139,9 +139,7 @@ class Motion(Section):
     """Which motion field the network sees, and in which units."""
 
     field: Literal["raw", "accumulated"] = "raw"
-    units: Literal["pixels", "equivalent"] = Field(
-        "pixels", description="pixels of the video, or of a video 340 wide at 25 frames/s (for other sizes and rates)"
-    )
+    units: Literal["pixels", "equivalent"] = Field("pixels", description="the video's, or as if 340 wide at 25/s")
     bound: PositiveFloat = Field(20.0, description="displacement that maps to the end of the 8-bit range")
 
 
@@ -159,39 +157,17 @@ class MV(Section):
     backbone: str
     pretrained: bool = True
     input_size: PositiveInt = Field(224, description="side of the network's input")
-    crop: float = Field(
-        0.875, gt=0, le=1, description="side of the centre crop in testing, as a share of the shorter side"
-    )
-    train_scales: tuple[float, ...] = Field(
-        (1.0, 0.875, 0.75), description="multi-scale crops, shares of the shorter side"
-    )
-    crop_mode: str = Field(
-        "center",
-        description="center: TSN's crops, shares of the frame's shorter side; squash (published code): the frame is "
-        "resized to a square first, and training crops have one scale and a position of their own in each segment",
-    )
-    flip: str = Field(
-        "exact", description="exact: mirror in pixels; reference: 255 - x in 8 bit, which moves zero motion to 127"
-    )
-    sampling: str = Field(
-        "tsn",
-        description="tsn: segments of the frames with vectors; reference: of all frames, with the published code's "
-        "offsets",
-    )
+    crop: Share = Field(0.875, description="side of the centre crop in testing, as a share of the shorter side")
+    train_scales: tuple[float, ...] = Field((1.0, 0.875, 0.75), description="crops, as shares of the shorter side")
+    crop_mode: str = Field("center", description="center: crops of the frame as it is; squash: of a square made of it")
+    flip: str = Field("exact", description="exact: mirror in pixels; reference: 255 - x, moves zero motion to 127")
+    sampling: str = Field("tsn", description="tsn: segments of the frames with vectors; reference: of all frames")
     segments: PositiveInt = Field(3, description="segments per clip in training")
     views: PositiveInt = Field(32, description="segments per clip in testing")
-    crops: Literal[1, 3, 10] = Field(
-        1,
-        description="crops per segment in testing: centre; 3 along the longer side; corners and centre, and mirrored",
-    )
-    test_flip: str = Field(
-        "always",
-        description="are the second five of 10 crops mirrored? always; random: for each clip, a seeded coin decides",
-    )
+    crops: Literal[1, 3, 10] = Field(1, description="per test segment: centre; 3 along the longer side; TSN's ten")
+    test_flip: str = Field("always", description="when the second 5 of 10 crops are mirrored: always; random: a coin")
     average: Literal["softmax", "logit"] = Field("softmax", description="what is averaged over views for MV-only")
-    select: Literal["last", "val", "test"] = Field(
-        "last", description="which epoch is kept: the last, or the best on validation clips, or on the TEST clips"
-    )
+    select: Literal["last", "val", "test"] = Field("last", description="epoch kept: last, or best on val or TEST clips")
     epochs: PositiveInt = 200
     schedule: Literal["step", "one_cycle"] = Field("step", description="step: x0.1 at each milestone")
     milestones: tuple[int, ...] = (80, 160)
@@ -207,12 +183,6 @@ class MV(Section):
         """The fields that the trained weights depend on; the others act in testing alone."""
         tested = {"views", "crops", "test_flip"} | ({"average"} if self.select == "last" else set())
         return self.model_dump(mode="json", exclude=tested)
-
-    @field_validator("sampling", "crop_mode", "flip", "test_flip")
-    @classmethod
-    def _strategies_are_known(cls, value: str, info: ValidationInfo) -> str:
-        field = str(info.field_name)
-        return check(field, STRATEGIES[field], value)
 
     @model_validator(mode="after")
     def _milestones_are_reached(self) -> "MV":
@@ -230,26 +200,12 @@ class Fusion(Section):
     lr: PositiveFloat = 1e-4
     weight_decay: float = Field(0.01, ge=0)
     batch_size: PositiveInt = 64
-    train_features: Literal["drawn", "cached"] = Field(
-        "drawn",
-        description="drawn: new segments and crops each epoch; cached: drawn from a fixed pool of centre-crop views",
-    )
+    train_features: Literal["drawn", "cached"] = Field("drawn", description="new views each epoch, or a fixed pool's")
     train_views: PositiveInt = Field(32, description="size of that pool")
-    batch_norm: str = Field(
-        "frozen",
-        description="drifting (published code): BatchNorm of the motion network continues to learn while the head is "
-        "trained",
-    )
-    select: Literal["last", "test"] = Field(
-        "last",
-        description="which epoch is kept; validation clips cannot choose: the motion network was trained on them",
-    )
+    batch_norm: str = Field("frozen", description="drifting: that of the motion network continues to learn")
+    # Validation clips cannot choose: the motion network was trained on them.
+    select: Literal["last", "test"] = Field("last", description="which epoch is kept: the last, or best on TEST clips")
     seeds: tuple[int, ...] = (0, 1, 2)
-
-    @field_validator("batch_norm")
-    @classmethod
-    def _strategy_is_known(cls, value: str) -> str:
-        return check("batch_norm", STRATEGIES["batch_norm"], value)
 
     @model_validator(mode="after")
     def _cached_features_need_a_frozen_network(self) -> "Fusion":
@@ -287,17 +243,10 @@ class Training(Section):
 class Study(Section):
     """The effect of each field of the protocol: `paper`, with one field at a time as in `reference` (notebook 09)."""
 
-    fields: tuple[str, ...] = Field(
-        (),
-        description="fields of reference.yaml, for instance mv.views; ``a+b`` changes two at once; empty: all that "
-        "differ",
-    )
+    fields: tuple[str, ...] = Field((), description="such as mv.views; a+b: two at once; empty: all that differ")
     clips: PositiveInt | None = Field(None, description="clips per class in training and in testing; all if unset")
     seeds: tuple[int, ...] = Field((0, 1, 2), description="of motion network and head, the same for all variants")
-    shortened: dict[str, Any] = Field(
-        default_factory=dict,
-        description="overrides of all variants, for instance {mv.epochs: 3}; tables name them",
-    )
+    shortened: dict[str, Any] = Field({}, description="overrides of all variants, as {mv.epochs: 3}; tables name them")
 
 
 class Timing(Section):
@@ -330,11 +279,11 @@ class Config(Section):
     run: str = Field(description="name of the folders under runs/ and figures/; the profile's name if unset")
     device: str = Field("auto", description="auto, cpu, cuda")
     protocol: str = Field(description="its name in tables, with the shortening profile and the overridden fields")
-    data: Data
     encoder: Encoder
     motion: Motion = Motion()
     mv: MV
     fusion: Fusion = Fusion()
+    data: Data
     baselines: Baselines = Baselines()
     training: Training = Training()
     study: Study = Study()

@@ -41,13 +41,10 @@ STRATEGIES = {
 
 def studies(settings: Mapping[str, Any]) -> list[str]:
     """The studies whose strategies some settings (with sections) name, as rooms: their code decides results, too."""
-    rooms = set()
-    for field, value in settings.items():
-        if isinstance(value, Mapping):
-            rooms.update(studies(value))
-        elif isinstance(value, str) and field in STRATEGIES:
-            module = STRATEGIES[field].get(value, "").split(".")
-            rooms.update({".".join(module[1:3])} if "studies" in module else ())
+    rooms = {room for value in settings.values() if isinstance(value, Mapping) for room in studies(value)}
+    for field in STRATEGIES.keys() & settings.keys():
+        module = STRATEGIES[field].get(settings[field], "").split(".")
+        rooms |= {".".join(module[1:3])} if "studies" in module else set()
     return sorted(rooms)
 
 

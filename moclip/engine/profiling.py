@@ -3,10 +3,13 @@
 import json
 import os
 import platform
+import re
 import statistics
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 Row = dict[str, Any]
 LONGEST_CALL = 1.0  # seconds: slower calls are repeated only three times, and no larger batch is tried
-_MEGABYTE = 1e6
 
 
 def parameters(model: nn.Module) -> dict[str, int]:
-    """``total`` and ``trainable`` (from ``requires_grad``) parameters."""
+    """Numbers of parameters: ``params`` in all, and ``trainable`` (from ``requires_grad``)."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return {"total": sum(size for size, _ in sizes), "trainable": sum(size for size, grad in sizes if grad)}
+    return {"params": sum(size for size, _ in sizes), "trainable": sum(size for size, grad in sizes if grad)}
 
 
 def count(model: nn.Module, *view: Tensor) -> Row:
@@ -35,14 +37,8 @@ def count(model: nn.Module, *view: Tensor) -> Row:
     ----------
     view : input of the network for one view of one video, batch size 1.
     """
-    size = parameters(model)
     shapes = [" x ".join(str(side) for side in tensor.shape[-3:] if side > 1) for tensor in view]
-    return {
-        "params": size["total"],
-        "trainable": size["trainable"],
-        "macs_per_view": macs(model, *view),
-        "input": " + ".join(shapes),
-    }
+    return {**parameters(model), "macs_per_view": macs(model, *view), "input": " + ".join(shapes)}
 
 
 @torch.no_grad()
@@ -146,7 +142,7 @@ def peak_memory(model: nn.Module, *inputs: Tensor) -> float:
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
             model(*inputs)
         held = _most_held(profiler)
-    return round((weights + held) / _MEGABYTE, 1)
+    return round((weights + held) / 1e6, 1)
 
 
 def _most_held(profiler: profile) -> int:
@@ -156,16 +152,10 @@ def _most_held(profiler: profile) -> int:
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())["traceEvents"]
     changes = [(event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]"]
-    held = most = 0
-    for _, change in sorted(changes, key=lambda pair: pair[0]):
-        held += change
-        most = max(most, held)
-    return most
+    return max(accumulate((change for _, change in sorted(changes, key=itemgetter(0))), initial=0))
 
 
 def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.is_file() else []
+    return names[0].strip() if names else platform.processor() or platform.machine()

@@ -14,7 +14,7 @@ from torch import Tensor
 from moclip.encoders import load_encoder
 from moclip.encoders.base import Encoder
 from moclip.engine.checkpoints import SYSTEMS, CheckpointError, accuracy_on_test, load_checkpoint
-from moclip.engine.features import encode_images, seen_frames
+from moclip.engine.features import encode_frames, seen_frames
 from moclip.engine.predictions import head_scores
 from moclip.inputs.views import EvalViews, eval_views, to_input
 from moclip.io.artefacts import load_tensors
@@ -92,8 +92,8 @@ class Recogniser:
         elif frames is None:
             raise ValueError("a fusion head needs frames beside the motion: RGB, uint8 (K, H, W, 3)")
         else:
-            images = torch.stack([self.encoder.preprocess(frame) for frame in frames])
-            appearance = encode_images(self.encoder, images, self.header["encoder"]["precision"]).mean(dim=0)  # (A,)
+            precision = self.header["encoder"]["precision"]
+            appearance = encode_frames(self.encoder, list(frames), precision).mean(dim=0)  # (A,)
             scores = head_scores(self.head, appearance[None], self.network.features(views).float().mean(dim=1))
         return scores.softmax(dim=1)[0].cpu()
 
@@ -140,12 +140,9 @@ def _only_dataset(run: Path) -> str:
     names = sorted(path.stem.removeprefix("mv_tsn-") for path in run.glob("checkpoints/mv_tsn-*.safetensors"))
     if len(names) == 1:
         return names[0]
-    found = (
-        f"networks of {', '.join(names)}: name one of them (--data)"
-        if names
-        else (f"no trained network; first: moclip reproduce --profile {run.name}")
-    )
-    raise CheckpointError(f"{run} has {found}")
+    found = f"networks of {', '.join(names)}: name one of them (--data)"
+    missing = f"no trained network; first: moclip reproduce --profile {run.name}"
+    raise CheckpointError(f"{run} has {found if names else missing}")
 
 
 def _header(path: Path, needed: Sequence[str]) -> dict[str, Any]:
@@ -154,7 +151,6 @@ def _header(path: Path, needed: Sequence[str]) -> dict[str, Any]:
         raise CheckpointError(f"no checkpoint {path}; there are: {names}")
     header = load_tensors(path)[1]
     if missing := [name for name in needed if name not in header]:
-        raise CheckpointError(
-            f"{path}: its header has no {', '.join(missing)} (an older version wrote it); train it again"
-        )
+        lacks = ", ".join(missing)
+        raise CheckpointError(f"{path}: its header has no {lacks} (an older version wrote it); train it again")
     return header

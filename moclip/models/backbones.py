@@ -36,9 +36,7 @@ def create_backbone(name: str, pretrained: bool = True) -> nn.Module:
     if not pretrained:
         return timm.create_model(name)
     if name == "tf_efficientnet_lite0":
-        model = timm.create_model(name)
-        model.load_state_dict(lite0_state_dict(model.state_dict()))
-        return model
+        return _lite0()
     try:
         return timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
@@ -49,26 +47,23 @@ def create_backbone(name: str, pretrained: bool = True) -> nn.Module:
         ) from error
 
 
-def lite0_state_dict(target: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of ImageNet EfficientNet-Lite0 under timm's names.
+def _lite0() -> nn.Module:
+    """ImageNet's EfficientNet-Lite0.
 
     The package's 296 tensors and timm's have the same order and shapes; only their names differ. ``tf_`` matters:
     timm's ``efficientnet_lite0``, which pads symmetrically, takes the same tensors and computes something else.
-
-    Parameters
-    ----------
-    target : state dict of a new ``tf_efficientnet_lite0``: gives names and shapes.
     """
-    path = lite0_path()
+    path, model = lite0_path(), timm.create_model("tf_efficientnet_lite0")
     if (found := sha256_file(path)) != LITE0_SHA256:
         raise WeightsError(f"{path}: SHA-256 is {found}, expected {LITE0_SHA256}; reinstall the package")
-    source = torch.load(path, map_location="cpu", weights_only=True)
-    wrong = [
-        name for (name, ours), theirs in zip(target.items(), source.values(), strict=True) if ours.shape != theirs.shape
-    ]
-    if wrong:
-        raise WeightsError(f"{path}: shapes differ from timm's tf_efficientnet_lite0 at {wrong[:3]}; timm has changed")
-    return dict(zip(target, source.values(), strict=True))
+    tensors = torch.load(path, map_location="cpu", weights_only=True).values()
+    try:
+        model.load_state_dict(dict(zip(model.state_dict(), tensors, strict=True)))
+    except (ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path}: not the tensors of timm's tf_efficientnet_lite0; timm has changed: {error}"
+        ) from None
+    return model
 
 
 def lite0_path() -> Path:

@@ -182,7 +182,7 @@ def test_train_leaves_what_the_notebooks_take(moclip_command, photos, tmp_path, 
 
 
 def test_doctor(moclip_command, monkeypatch):
-    monkeypatch.setattr(doctor, "device", lambda: doctor.Finding(True, "a device"))
+    monkeypatch.setattr(doctor, "device", lambda: doctor.Finding("a device"))
     monkeypatch.setattr(doctor, "_DECODERS", {"h264": "H.264", "nonsense": "Nonsense"})
     monkeypatch.setattr(doctor, "_FREE_GB", 1e12)
     required = ["torch>=2", "numpy>=99", "no_such_package>=1 ; extra == 'offline'", "neither>=1 ; extra == 'dev'"]
@@ -207,12 +207,12 @@ def test_doctor_goes_on_where_a_package_is_broken(moclip_command, monkeypatch):
 
 def test_doctor_finds_two_packages_that_provide_clip(monkeypatch):
     monkeypatch.setattr(doctor.metadata, "packages_distributions", lambda: {"clip": ["clip", "clip-anytorch"]})
-    assert not doctor.clip_provider().good
+    assert doctor.clip_provider().remedy
     monkeypatch.setattr(doctor.metadata, "packages_distributions", lambda: {"clip": ["clip-anytorch"]})
     monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
     assert "setuptools<82" in doctor.clip_provider().remedy
     monkeypatch.setattr(doctor.metadata, "packages_distributions", dict)
-    assert doctor.clip_provider().good
+    assert not doctor.clip_provider().remedy
 
 
 def test_lazy_names_are_where_they_are_said_to_be():

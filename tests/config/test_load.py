@@ -6,21 +6,20 @@ import pytest
 from pydantic import ValidationError
 
 from moclip.config.load import (
-    PROTOCOLS,
+    FILES,
     leaves,
     load_config,
     merge,
     method,
+    names,
     nested,
     parse_override,
-    profiles,
-    protocols,
-    read_protocol,
+    read,
 )
 from moclip.config.sections import ConfigError
 
 
-@pytest.mark.parametrize("profile", profiles())
+@pytest.mark.parametrize("profile", names("profile"))
 def test_every_profile_loads_and_names_its_run(profile):
     config = load_config(profile)
     assert config.profile == config.run == profile
@@ -209,7 +208,7 @@ def test_values_are_compared_and_not_how_they_are_written():
 
 
 def protocol_fields(name):
-    return leaves(read_protocol(name))
+    return leaves(read("protocol", name))
 
 
 def test_the_paper_s_protocol_names_every_field_of_the_method():
@@ -218,13 +217,13 @@ def test_the_paper_s_protocol_names_every_field_of_the_method():
     assert protocol_fields("paper").keys() == method(load_config("ucf101")).keys() - machine_s
 
 
-@pytest.mark.parametrize("name", protocols())
+@pytest.mark.parametrize("name", names("protocol"))
 def test_a_protocol_says_where_each_line_comes_from(name):
-    path = PROTOCOLS / f"{name}.yaml"
+    path = FILES / "protocols" / f"{name}.yaml"
     lines = [line for line in path.read_text().splitlines() if line.startswith("  ")]
     unsourced = [line for line in lines if "#" not in line and "milestones" not in line and "train: true" not in line]
     assert name == "paper-val" or len(unsourced) <= 1, unsourced  # `pretrained: true` stands under its backbone
-    assert read_protocol(name)
+    assert read("protocol", name)
 
 
 def test_the_profiles_of_ucf101_follow_their_protocol_in_every_field():
@@ -272,8 +271,8 @@ def test_what_no_protocol_does_is_refused():
         load_config("quick", {"mv.select": "val"})
 
 
-@pytest.mark.parametrize("profile", profiles())
-@pytest.mark.parametrize("protocol", protocols())
+@pytest.mark.parametrize("profile", names("profile"))
+@pytest.mark.parametrize("protocol", names("protocol"))
 def test_any_profile_takes_any_protocol(profile, protocol):
     config = load_config(profile, {"protocol": protocol})
     assert config.protocol.startswith(protocol) and "mv." not in config.protocol

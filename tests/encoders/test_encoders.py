@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_image
 from moclip.datasets import ucf101
 from moclip.encoders import load_encoder
 from moclip.encoders.base import Encoder, EncoderError, class_embeddings, zero_shot_logits
-from moclip.encoders.prompts import CLIP48, REFERENCE12, TEMPLATES, class_prompts, phrases
+from moclip.encoders.prompts import PHRASES, TEMPLATES, class_prompts
 from moclip.models.backbones import state_hash
 
 TEXTS = ["a photo of a cat.", "a video of the person using a hula hoop.", "x"]
@@ -32,7 +32,8 @@ class Hashing(Encoder):
 
 
 def test_clip48_holds_clip_s_templates():
-    assert len(CLIP48) == len(set(CLIP48)) == 48
+    clip48 = TEMPLATES["clip48"]
+    assert len(clip48) == len(set(clip48)) == 48
     for known in (
         "a photo of a person {}.", "a video of a person {}.", "a example of a person {}.",
         "a demonstration of a person {}.", "a photo of the person {}.", "a photo of a person using {}.",
@@ -40,21 +41,21 @@ def test_clip48_holds_clip_s_templates():
         "a demonstration of a person during {}.", "a photo of the person performing {}.",
         "a demonstration of the person practicing {}.",
     ):  # fmt: skip
-        assert known in CLIP48, known
+        assert known in clip48, known
     for templates in TEMPLATES.values():
         assert all(template.count("{}") == 1 for template in templates)
-    assert TEMPLATES["clip48"] == CLIP48
 
 
 def test_reference12_holds_the_published_templates():
-    assert len(REFERENCE12) == len(set(REFERENCE12)) == 12
-    assert {"a photo of {}", "a human {}", "the action of {}", "a clip of someone {}"} <= set(REFERENCE12)
+    reference12 = TEMPLATES["reference12"]
+    assert len(reference12) == len(set(reference12)) == 12
+    assert {"a photo of {}", "a human {}", "the action of {}", "a clip of someone {}"} <= set(reference12)
 
 
 def test_every_class_of_ucf101_has_one_or_two_phrases():
-    assert set(phrases()) == set(ucf101.CLASSES)
-    assert {len(own) for own in phrases().values()} == {1, 2}
-    every = [phrase for own in phrases().values() for phrase in own]
+    assert set(PHRASES) == set(ucf101.CLASSES)
+    assert {len(own) for own in PHRASES.values()} == {1, 2}
+    every = [phrase for own in PHRASES.values() for phrase in own]
     assert len(set(every)) == len(every) and all(phrase == phrase.strip() and "{" not in phrase for phrase in every)
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from moclip.config.sections import Encoder as Section
 from moclip.encoders import load_encoder
 from moclip.encoders.base import Encoder, class_embeddings
 from moclip.engine import features
@@ -189,9 +190,9 @@ def some(photos, tmp_path):
     return clips
 
 
-def compute(encoder, clips, folder, frame="middle", batch_size=2, **more):
-    path = folder / "features.safetensors"
-    return appearance_features(encoder, clips, frame, batch_size, path, **more)
+def compute(encoder, clips, folder, frame="middle", **settings):
+    section = Section(name="any", frame=frame, **{"batch_size": 2, **settings})
+    return appearance_features(encoder, clips, section, folder / "features.safetensors")
 
 
 def test_features_of_the_middle_and_of_the_first_frame(encoder, some, tmp_path):
@@ -219,7 +220,7 @@ def by_hand(clip, indices):
 
 @pytest.mark.parametrize("batch_size", [1, 6, 64])
 def test_several_frames_are_averaged_and_kept(encoder, some, tmp_path, batch_size):
-    ours = compute(encoder, some, tmp_path, "uniform:3", batch_size)
+    ours = compute(encoder, some, tmp_path, "uniform:3", batch_size=batch_size)
     assert ours.shape == (5, 3) and encoder.seen == 15
     kept, header = load_tensors(tmp_path / "features.safetensors")
     assert kept["frames"].shape == (5, 3, 3) and header["frame"] == "uniform:3"
@@ -269,9 +270,8 @@ def test_half_precision_has_a_cache_of_its_own(clip_file, some, tmp_path, precis
     encoder, _ = load_encoder(f"clip:{clip_file}")
     seen = []
     encoder.model.visual.conv1.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    path = tmp_path / "features.safetensors"
-    full = appearance_features(encoder, some, "middle", 5, path)
-    half = appearance_features(encoder, some, "middle", 5, path, precision=precision)
+    full = compute(encoder, some, tmp_path, batch_size=5)
+    half = compute(encoder, some, tmp_path, batch_size=5, precision=precision)
     assert seen == [torch.float32, dtype] and half.dtype == np.float32
     assert (half != full).any() and np.allclose(half, full, atol=0.05)
 
@@ -395,6 +395,6 @@ def test_a_clip_without_a_frame_is_named_at_the_end_and_the_others_are_kept(enco
 def test_the_key_of_clip_s_features_is_the_same_in_every_process(clip_file, some, tmp_path):
     """CLIP's preprocessing holds a function, whose text form holds an address."""
     encoder, _ = load_encoder(f"clip:{clip_file}")
-    appearance_features(encoder, some[:1], "middle", 1, tmp_path / "clip.safetensors")
-    _, header = load_tensors(tmp_path / "clip.safetensors")
+    compute(encoder, some[:1], tmp_path)
+    _, header = load_tensors(tmp_path / "features.safetensors")
     assert "0x" not in header["preprocessing"] and "Resize" in header["preprocessing"]

@@ -69,7 +69,7 @@ def test_clip_s_image_tower_costs_4_41_gmacs():
     tower = VisionTransformer(
         input_resolution=224, patch_size=32, width=768, layers=12, heads=12, output_dim=512
     ).eval()
-    assert costs.parameters(tower)["total"] == pytest.approx(87.85e6, abs=5e3)
+    assert costs.parameters(tower)["params"] == pytest.approx(87.85e6, abs=5e3)
     layers = 12 * (12 * 50 * 768**2 + 2 * 50**2 * 768)
     expected = 49 * 3 * 32 * 32 * 768 + layers + 768 * 512
     assert costs.macs(tower, torch.zeros(1, 3, 224, 224)) == expected
@@ -83,9 +83,9 @@ def test_the_head_costs_a_thousandth():
 
 def test_parameters_count_what_is_trained():
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))  # 8 + 4; buffers are no parameters
-    assert costs.parameters(model) == {"total": 12, "trainable": 12}
+    assert costs.parameters(model) == {"params": 12, "trainable": 12}
     model[0].requires_grad_(False)
-    assert costs.parameters(model) == {"total": 12, "trainable": 4}
+    assert costs.parameters(model) == {"params": 12, "trainable": 4}
 
 
 def test_latency_warms_up_and_repeats():

@@ -57,11 +57,9 @@ def count_view(name: str, network: nn.Module, size: int) -> profiling.Row:
     """
     kind = INPUTS[INPUT_OF[name]]
     view = torch.zeros(1, kind.frames * kind.channels, size, size, device=next(network.parameters()).device)
-    parameters = profiling.parameters(network)
     sides = [kind.frames, kind.channels, size, size]
     return {
-        "params": parameters["total"],
-        "trainable": parameters["trainable"],
+        **profiling.parameters(network),
         "macs_per_view": profiling.macs(getattr(network, "encode_video", network), view),
         "input": " x ".join(str(side) for side in sides if side > 1),
     }

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from moclip.config.load import leaves, read_protocol
+from moclip.config.load import leaves, read
 from moclip.report.statistics import Bootstrap
 from moclip.studies.protocols import effects as protocols
 
@@ -98,7 +98,7 @@ def test_one_seed_knows_no_noise():
 
 
 def test_the_protocols_side_by_side():
-    files = {name: leaves(read_protocol(name)) for name in ("paper", "paper-val", "reference")}
+    files = {name: leaves(read("protocol", name)) for name in ("paper", "paper-val", "reference")}
     own = {**files["paper"], "mv.epochs": 3}
     table = protocols.side_by_side(files, own).set_index("field")
     assert set(table.index) == set(files["paper"])
