@@ -116,15 +116,18 @@ class Artefacts:
         return rows.loc[list(parts) or list(rows.index)]
 
     @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of UCF101's split 1; empty if the run is on other data."""
+        path = self.run / "data" / f"{UCF101}.json"
+        return load_json(path) if path.is_file() else {}
+
+    @property
     def ucf101(self) -> bool:
         """Whether this run is the paper's own: all of UCF101's split 1, its encoder, network and protocol."""
-        path = self.run / "data" / f"{UCF101}.json"
-        if not path.is_file():
-            return False
-        manifest = load_json(path)
-        counts = (manifest["counts"]["train"], manifest["counts"]["test"])
+        counts = self.manifest.get("counts", {})
+        complete = (counts.get("train"), counts.get("test")) == COUNTS[1]
         # A profile or an override that changes encoder, network, epochs or the like also changes the protocol's name.
-        return counts == COUNTS[1] and manifest["classes"] == list(CLASSES) and self.protocol == "paper"
+        return complete and self.manifest["classes"] == list(CLASSES) and self.protocol == "paper"
 
     def on_ucf101(self, verdict: str) -> str:
         """``verdict`` if the run is on the paper's own data and setting, otherwise `Verdict.UNTESTABLE`."""
@@ -132,9 +135,8 @@ class Artefacts:
 
     def elsewhere(self, where: str) -> Finding:
         """The finding of a rule that has no number to show on other data."""
-        return Finding(
-            Verdict.UNTESTABLE, None, "this run is not of the paper's data and setting: UCF101's split 1", where
-        )
+        why = "this run is not of the paper's data and setting: UCF101's split 1"
+        return Finding(Verdict.UNTESTABLE, None, why, where)
 
 
 def cell(reference: str) -> Any:
