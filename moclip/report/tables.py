@@ -140,13 +140,12 @@ def folds(predictions: pd.DataFrame, bootstrap: Bootstrap, system: str = FUSION)
     """
     rows = []
     for (dataset, name), part in predictions.groupby(["dataset", "system"], sort=False):
-        whole = predictions[predictions["dataset"] == dataset]
-        estimate = metrics.accuracy(whole, str(dataset), str(name), bootstrap)
+        estimate = metrics.accuracy(predictions, str(dataset), str(name), bootstrap)
         row: dict[str, Any] = {"dataset": dataset, "system": name, "folds": part["fold"].nunique()}
         row["n_test"] = estimate.n
         means = {"mean": estimate}
         if name != system:
-            means[f"{system} minus it"] = metrics.difference(whole, str(dataset), system, str(name), bootstrap)
+            means[f"{system} minus it"] = metrics.difference(predictions, str(dataset), system, str(name), bootstrap)
         for what, mean in means.items():
             row |= {**mean.columns(what, f"{what}, "), f"{what}, sd over folds": round(mean.fold_sd, 4)}
         for fold, rows_of_fold in part.groupby("fold"):

@@ -61,15 +61,12 @@ def learning_curve(axes: Axes, history: pd.DataFrame, label: str | None = None, 
     if "phase" in history:
         history = history[history["phase"] == "select"]
     (line,) = axes.plot(history["epoch"], history["accuracy"], label=label, color=colour)
-    name = "training accuracy"
-    marks = [("accuracy", history.index[-1], "o")]
+    name, marks = "training accuracy", {"accuracy": (history.index[-1], "o")}
     if "score" in history:
-        axes.plot(history["epoch"], history["score"], color=line.get_color(), linestyle="--")
-        name = "accuracy (dashed: held out)"
-        marks.append(("score", history["score"].idxmax(), "*"))
-    for column, row, marker in marks:
-        place = history["epoch"][row], history[column][row]
-        axes.plot(*place, color=line.get_color(), marker=marker, markersize=4, clip_on=False)
+        axes.plot(history["epoch"], history["score"], "--", color=line.get_color())
+        name, marks["score"] = "accuracy (dashed: held out)", (history["score"].idxmax(), "*")
+    for column, (row, marker) in marks.items():
+        axes.plot(history["epoch"][row], history[column][row], marker, color=line.get_color(), ms=4, clip_on=False)
     axes.set(xlabel="epoch", ylabel=name, ylim=(0, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     sns.despine(ax=axes)

@@ -1,5 +1,7 @@
 """The cost of Table I's systems at the size of their papers, and beside it what was published."""
 
+from functools import cache
+
 import pandas as pd
 import torch
 from torch import nn
@@ -24,18 +26,16 @@ def cost_table() -> pd.DataFrame:
         paper counts them (``views``) and as the system's own source has them (``own_views``).
     """
     rows = []
-    counted = {
-        part: count(part) for part in dict.fromkeys(part for system in BASELINES.values() for part in system.parts)
-    }
     for name, system in BASELINES.items():
         facts = system.model_dump(include={"method", "source", "modality", "join", "status", "protocol", "about"})
         for part, views, own_views in zip(system.parts, system.views, system.own_views, strict=True):
-            row = {"system": name, "part": part, **counted[part], "kind": INPUT_OF.get(part, ""), "views": views}
+            row = {"system": name, "part": part, **count(part), "kind": INPUT_OF.get(part, ""), "views": views}
             row |= {"trainable": 0} if part in system.frozen else {}
             rows.append(row | {"own_views": own_views, **facts})
     return pd.DataFrame(rows)
 
 
+@cache  # systems share networks
 def count(part: str) -> profiling.Row:
     """The cost of one network at the size of its paper, per view."""
     with torch.device("meta"):

@@ -114,8 +114,9 @@ def chosen_networks(which: Sequence[str]) -> list[str]:
 
 def joined_systems(networks: Collection[str]) -> dict[str, list[str]]:
     """The systems that average the scores of several of these ``networks``: name -> networks."""
-    parts = {name: [NETWORKS[part].same_as or part for part in BASELINES[name].parts] for name in BASELINES}
-    return {name: parts[name] for name in BASELINES if BASELINES[name].weights and set(parts[name]) <= set(networks)}
+    joined = {name: system.parts for name, system in BASELINES.items() if system.weights}
+    trained = {name: [NETWORKS[part].same_as or part for part in parts] for name, parts in joined.items()}
+    return {name: parts for name, parts in trained.items() if set(parts) <= set(networks)}
 
 
 def _fused(system: str, **arguments: Any) -> nn.Module:

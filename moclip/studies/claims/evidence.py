@@ -88,12 +88,17 @@ class Artefacts:
     run: Path
     protocol: str
 
-    def table(self, name: str) -> pd.DataFrame:
-        """A CSV of the run, by its path in the run's folder."""
+    def table(self, name: str, **where: str) -> pd.DataFrame:
+        """A CSV of the run, by its path in the run's folder: all rows, or those with a value in a column."""
         path = self.run / name
         if not path.is_file():
             raise NotRun(name)
-        return pd.read_csv(path, dtype={"dataset": str})  # a user's data set may be called 2024
+        rows = pd.read_csv(path, dtype={"dataset": str})  # a user's data set may be called 2024
+        for column, value in where.items():
+            rows = rows[rows[column] == value]
+            if rows.empty:
+                raise NotRun(f"{name}: {column} {value}")
+        return rows
 
     def counted(self, source: str, parts: Sequence[str] = ()) -> pd.DataFrame:
         """Costs of networks, one row per part (index), with the file of each row in the column ``file``.
@@ -113,7 +118,7 @@ class Artefacts:
         missing = set(parts) - set(rows.index)
         if rows.empty or missing:
             raise NotRun(f"{', '.join(files)}: {', '.join([source, *sorted(missing)])}")
-        return rows.loc[list(parts) or list(rows.index)]
+        return rows.loc[list(parts)] if parts else rows
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

@@ -167,25 +167,16 @@ def _by_interval(agrees: bool, disagrees: bool) -> str:
 
 def accuracy(run: Artefacts, claim: Claim, system: str) -> Finding:
     """Test whether the paper's top-1 accuracy lies in the interval of ours."""
-    rows = _rows(run, "tables/results.csv", "system", system)
+    rows = run.table("tables/results.csv", system=system)
     low, high = rows.iloc[0][["low", "high"]]
     return _on_clips(run, rows, "accuracy", claim.verdict(low <= claim.number / 100 <= high), "results.csv", system)
 
 
 def gain(run: Artefacts, claim: Claim, over: str) -> Finding:
     """Test whether the interval of fusion minus another system, on the same clips, lies above zero."""
-    rows = _rows(run, "tables/fusion_gain.csv", "minus", over)
+    rows = run.table("tables/fusion_gain.csv", minus=over)
     low, high = rows.iloc[0][["low", "high"]]
     return _on_clips(run, rows, "difference", _by_interval(low > 0, high < 0), "fusion_gain.csv", f"minus {over}")
-
-
-def _rows(run: Artefacts, name: str, column: str, value: str) -> pd.DataFrame:
-    """The rows of a table in which ``column`` is ``value``; `NotRun` if there are none."""
-    table = run.table(name)
-    rows = table[table[column] == value]
-    if rows.empty:
-        raise NotRun(f"{name}: {column} {value}")
-    return rows
 
 
 def _on_clips(run: Artefacts, table: pd.DataFrame, column: str, verdict: str, file: str, what: str) -> Finding:
@@ -196,7 +187,7 @@ def _on_clips(run: Artefacts, table: pd.DataFrame, column: str, verdict: str, fi
     if not run.ucf101:
         why += "; a tendency, on other data or in another setting than the paper's"
     ours, low, high = (round(100 * float(row[name]), 2) for name in (column, "low", "high"))
-    data = _rows(run, "tables/results.csv", "dataset", row["dataset"])["data"].iloc[0]
+    data = run.table("tables/results.csv", dataset=row["dataset"])["data"].iloc[0]
     return Finding(run.on_ucf101(verdict), ours, why, f"tables/{file}: {row['dataset']}, {what}", low, high, data)
 
 
@@ -211,11 +202,11 @@ def saturated(run: Artefacts, claim: Claim, at_most: float) -> Finding:
 
 def class_accuracy(run: Artefacts, claim: Claim, class_name: str) -> Finding:
     """Test whether each accuracy that Figure 2 states for a class meets our interval."""
-    where = f"tables/per_class-{UCF101}.csv: {class_name}"
+    table = f"tables/per_class-{UCF101}.csv"
     if not run.ucf101:
-        return run.elsewhere(where)
+        return run.elsewhere(f"{table}: {class_name}")
     stated = paper.numbers("figure2").set_index("class_name").loc[class_name].drop("note").dropna()
-    row = _rows(run, f"tables/per_class-{UCF101}.csv", "class_name", class_name).iloc[0]
+    row = run.table(table, class_name=class_name).iloc[0]
     met, cells = [], []
     for system, said in stated.items():
         share, low, high = (row[f"{system}{end}"] for end in ("", "_low", "_high"))
@@ -223,7 +214,7 @@ def class_accuracy(run: Artefacts, claim: Claim, class_name: str) -> Finding:
         met.append(bounds[0] <= high and bounds[-1] >= low)
         cells.append(f"{system} {percent(share, low, high)} %")
     why = f"{'; '.join(cells)}; {row['n_test']} clips"
-    return Finding(claim.verdict(all(met)), float(row["fusion"]), why, where, data=UCF101)
+    return Finding(claim.verdict(all(met)), float(row["fusion"]), why, f"{table}: {class_name}", data=UCF101)
 
 
 def example(run: Artefacts, claim: Claim, class_name: str) -> Finding:

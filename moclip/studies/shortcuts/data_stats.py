@@ -34,17 +34,15 @@ def clips(
         b_share, kbit_s, saturated, vectors (their number), mean_length (of the vectors' longer component, scaled).
     """
     rows = []
-    for split in SPLITS:
-        for clip in getattr(dataset, split):
-            if (fact := facts.get(clip.name)) is None:
-                continue
-            scale = factor(fact.width, fact.fps) if fact.lengths else 1.0
-            count = np.array(fact.lengths)
-            mean = (count * np.arange(len(count))).sum() / fact.scale * scale / count.sum() if count.sum() else np.nan
-            row = {"video": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split}
-            row |= {name: getattr(fact, name) for name in SHOWN}
-            row |= {"saturated": fact.saturated(bound, scale), "vectors": int(count.sum()), "mean_length": mean}
-            rows.append(row)
+    read = [(split, clip) for split in SPLITS for clip in getattr(dataset, split) if clip.name in facts]
+    for split, clip in read:
+        fact = facts[clip.name]
+        scale = factor(fact.width, fact.fps) if fact.lengths else 1.0
+        count = np.array(fact.lengths)
+        mean = (count * np.arange(len(count))).sum() / fact.scale * scale / count.sum() if count.sum() else np.nan
+        row = {"video": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split}
+        row |= {name: getattr(fact, name) for name in SHOWN}
+        rows.append(row | {"saturated": fact.saturated(bound, scale), "vectors": int(count.sum()), "mean_length": mean})
     return pd.DataFrame(rows).round(6)
 
 

@@ -50,12 +50,12 @@ def page(clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound
 def describe(clips: pd.DataFrame, classes: pd.DataFrame, bound: float) -> str:
     """The alt text of `page`."""
     saturated = (clips["saturated"] * clips["vectors"]).sum() / max(clips["vectors"].sum(), 1)
-    medians = {name: f"median {clips[name].median():.3g}" for name in ("seconds", "frames", "i_distance")}
+    seconds, frames, distance = clips[["seconds", "frames", "i_distance"]].median()
     return (
         f"Eight panels on {len(clips)} clips of {len(classes)} classes. Clips per class by split. Share of vectors "
         f"beyond {bound:g} pixels per class ({100 * saturated:.2f} % over all). Durations in seconds "
-        f"({medians['seconds']}) and frames ({medians['frames']}). Frame sizes and rates. Share of vectors longer than "
-        f"a length. Frames per I-frame of each clip by class ({medians['i_distance']}). Share of clips with B-frames "
+        f"(median {seconds:.3g}) and frames (median {frames:.3g}). Frame sizes and rates. Share of vectors longer than "
+        f"a length. Frames per I-frame of each clip by class (median {distance:.3g}). Share of clips with B-frames "
         "per class."
     )
 
