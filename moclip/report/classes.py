@@ -54,12 +54,12 @@ def _wilson(share: pd.Series, n: pd.Series, confidence: float) -> tuple[pd.Serie
 
 def outcomes(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """One row per test clip: video, class_name, and whether each system and the control are right (first seeds)."""
-    right = {name: first_seed(predictions, dataset, name).set_index("video") for name in (*MAIN_SYSTEMS, CONTROL)}
-    table = pd.DataFrame({name: rows["correct"] for name, rows in right.items()})
+    systems = [*MAIN_SYSTEMS, CONTROL]
+    rows = pd.concat([first_seed(predictions, dataset, name) for name in systems])
+    table = rows.pivot(index=["video", "class_name"], columns="system", values="correct")[systems]
     if table.isna().any(axis=None):
-        raise ValueError(f"{', '.join(right)} were not tested on the same clips of {dataset}")
-    table.insert(0, "class_name", right[FUSION]["class_name"])
-    return table.reset_index()
+        raise ValueError(f"{', '.join(systems)} were not tested on the same clips of {dataset}")
+    return table.rename_axis(columns=None).reset_index()
 
 
 def corrected(outcomes: pd.DataFrame) -> pd.Series:
@@ -126,8 +126,7 @@ def most_confused(predictions: pd.DataFrame, system: str, pairs: int = 10) -> pd
     """
     rows = predictions[predictions["system"] == system]
     sizes = rows.groupby(["dataset", "class_name"]).size().rename("of")
-    counts = _wrong(rows, ["dataset"]).rename("clips").reset_index()
-    table = counts.merge(sizes, on=["dataset", "class_name"])
+    table = _wrong(rows).rename("clips").reset_index().merge(sizes, on=["dataset", "class_name"])
     return table.sort_values("clips", ascending=False, kind="stable")[:pairs]
 
 
@@ -140,17 +139,13 @@ def changed_confusions(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:
         stream, class_name, taken_for, by_stream, by_fusion, change; the largest decrease first.
     """
     counts = {name: _wrong(first_seed(predictions, dataset, name)) for name in MAIN_SYSTEMS}
-    parts = []
-    for stream in SINGLE_STREAMS:
-        pair = pd.DataFrame({"by_stream": counts[stream], "by_fusion": counts[FUSION]}).fillna(0).astype(int)
-        parts.append(
-            pair.reset_index().assign(stream=stream, change=(pair["by_fusion"] - pair["by_stream"]).to_numpy())
-        )
-    table = pd.concat(parts)[["stream", "class_name", "taken_for", "by_stream", "by_fusion", "change"]]
+    pairs = {name: pd.DataFrame({"by_stream": counts[name], "by_fusion": counts[FUSION]}) for name in SINGLE_STREAMS}
+    table = pd.concat(pairs, names=["stream"]).fillna(0).astype(int).droplevel("dataset").reset_index()
+    table["change"] = table["by_fusion"] - table["by_stream"]
     return table.sort_values(["change", "stream", "class_name", "taken_for"], ignore_index=True)
 
 
-def _wrong(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.Series:
-    """Number of wrong answers by (..., class_name, taken_for)."""
+def _wrong(rows: pd.DataFrame) -> pd.Series:
+    """Number of wrong answers by (dataset, class_name, taken_for)."""
     wrong = rows[~rows["correct"]].rename(columns={"pred": "taken_for"})
-    return wrong.groupby([*by, "class_name", "taken_for"]).size()
+    return wrong.groupby(["dataset", "class_name", "taken_for"]).size()

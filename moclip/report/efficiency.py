@@ -29,7 +29,9 @@ PRINTED = {
 }
 MEASURED, COST_ONLY, NOT_BUILT = "run here", "no weights, cost only", "the paper's numbers only"
 NOT_RUN = "not run"
-NO_MODEL = ("epk_clip",)  # its paper's text was not available
+NO_MODEL = "epk_clip"  # its paper's text was not available
+TABLE_ONE_ONLY = ["Modality", "Architecture", "Params (M)", "Views", "GMACs per view", "GMACs"]
+TABLE_ONE_ONLY += ["n train", "Seeds", "Protocol"]
 BLOCKS = (
     "Block profile: this run's systems, on the data named below. Block paper: the paper's rows; where counted here, "
     "with 101 classes at 224 px and random weights, so cost only. The paper's columns are its own numbers, on UCF101 "
@@ -37,29 +39,20 @@ BLOCKS = (
 )
 
 
-def load_costs(run: Path) -> pd.DataFrame:
-    """What the parts cost: one row per block and part (index), with parameters, multiply-adds, views and sizes.
+def load(run: Path, folder: str) -> pd.DataFrame:
+    """What the parts of the systems cost, or how long they take.
+
+    Returns
+    -------
+    DataFrame
+        ``costs``: one row per block and part, with parameters, multiply-adds, views and sizes. ``timings``: one row per
+        block, part, precision and batch, with seconds per call, ``peak_mb`` and the device.
 
     Raises
     ------
     FileNotFoundError
-        The notebooks that count have not run.
+        The notebooks that count and time have not run.
     """
-    return _load(run, "costs").set_index(["block", "part"])
-
-
-def load_timings(run: Path) -> pd.DataFrame:
-    """How long the parts take: one row per block, part, precision and batch; seconds per call, ``peak_mb``, device.
-
-    Raises
-    ------
-    FileNotFoundError
-        The notebooks that time have not run.
-    """
-    return _load(run, "timings")
-
-
-def _load(run: Path, folder: str) -> pd.DataFrame:
     files = sorted((run / folder).glob("[!.]*.csv"))
     if not files:
         raise FileNotFoundError(f"no {folder} in {run}; run `moclip reproduce --only 01,02,03` first")
@@ -72,7 +65,7 @@ def table_one(results: pd.DataFrame, costs: pd.DataFrame, baselines: pd.DataFram
     Parameters
     ----------
     results : the rows of ``results.csv`` of the data set whose systems were counted.
-    costs : `load_costs`.
+    costs : `load`, with block and part as index.
     baselines : ``baselines/costs.csv``, the cost of the table's other systems under the views that the paper counts; a
         system that it lacks is marked as not run. Without it, those systems have the paper's numbers only.
     """
@@ -81,11 +74,16 @@ def table_one(results: pd.DataFrame, costs: pd.DataFrame, baselines: pd.DataFram
     for name in MAIN_SYSTEMS:
         row = {**_cost(name, "profile", costs), **_accuracy(results, name), **printed[name]}
         rows.append(row | {NOTES: "own data, encoder and network: see the caption"})
-    for system, stated in paper.numbers("table1").set_index("system").iterrows():
-        name = str(system)
-        cost = _cost(name, "paper", costs) if name in MAIN_SYSTEMS else _baseline_cost(name, baselines)
-        named = {column: stated[field] for field, column in NAMES.items()}
-        rows.append({**cost, "Block": "paper", **named, **printed[name]})
+    for stated in paper.numbers("table1").to_dict("records"):
+        name = stated["system"]
+        if name in MAIN_SYSTEMS:
+            row = _cost(name, "paper", costs)
+        elif baselines is None or name == NO_MODEL:
+            row = {"Status": NOT_BUILT}
+        else:
+            parts = baselines[baselines["system"] == name]
+            row = {"Status": NOT_RUN} if parts.empty else {"Status": COST_ONLY, **totals(parts)}
+        rows.append({**row, "Block": "paper", **{NAMES[field]: stated[field] for field in NAMES}, **printed[name]})
     return pd.DataFrame(rows).round({"Params (M)": 2, "Trainable (M)": 2, "GMACs": 3})
 
 
@@ -123,14 +121,6 @@ def totals(parts: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _baseline_cost(name: str, baselines: pd.DataFrame | None) -> dict[str, Any]:
-    """Status and, where it was counted, cost of another system of Table I."""
-    if baselines is None or name in NO_MODEL:
-        return {"Status": NOT_BUILT}
-    parts = baselines[baselines["system"] == name]
-    return {"Status": NOT_RUN} if parts.empty else {"Status": COST_ONLY, **totals(parts)}
-
-
 def _accuracy(results: pd.DataFrame, name: str) -> dict[str, Any]:
     rows = results[results["system"] == name]
     if len(rows) != 1:
@@ -158,16 +148,9 @@ def table_two(results: pd.DataFrame, costs: pd.DataFrame, timings: pd.DataFrame)
             if used["device"].nunique() > 1:
                 devices = ", ".join(used["device"].unique())
                 raise ValueError(f"parts timed on different devices cannot be added: {devices}; run 02 and 03 again")
-            cost, accuracy = _cost(name, block, costs), _accuracy(results, name) if block == "profile" else {}
-            rows.append(
-                {
-                    **{column: cost[column] for column in ("Block", "Method", "Status", "Trainable (M)")},
-                    **_speeds(used, reading),
-                    **{column: accuracy.get(column) for column in ("Top-1 (%)", "n test", "Data")},
-                    **printed[name],
-                }
-            )
-    return pd.DataFrame(rows).round({"Trainable (M)": 2})
+            accuracy = _accuracy(results, name) if block == "profile" else {}
+            rows.append({**_cost(name, block, costs), **_speeds(used, reading), **accuracy, **printed[name]})
+    return pd.DataFrame(rows).drop(columns=TABLE_ONE_ONLY).round({"Trainable (M)": 2})
 
 
 def _speeds(used: pd.DataFrame, reading: float | None) -> dict[str, Any]:

@@ -1,6 +1,12 @@
-"""The systems of the paper and the controls: names, looks and parts, in one table for all tables and figures."""
+"""The systems of the paper and the controls: names, looks and parts, in one table for all tables and figures.
+
+The table is ``systems.yaml``.
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 
 @dataclass(frozen=True)
@@ -28,17 +34,8 @@ class System:
     online: tuple[str, ...] = ()
 
 
-IMAGE, MOTION, HEAD = "image tower", "motion network", "head"
-SYSTEMS = {
-    "zero_shot": System("zero-shot", "#CC79A7", "s", "clip_zero_shot", "Zero-shot", "RGB", (IMAGE,)),
-    "mv_only": System("MV-only", "#E69F00", "^", "mv_tsn", "MV-only", "MV", (MOTION,), (MOTION,)),
-    "fusion": System(
-        "fusion", "#0072B2", "o", "fusion", "MoCLIP-Lite (fusion)", "RGB + MV", (IMAGE, MOTION, HEAD), (MOTION, HEAD)
-    ),
-    "appearance_head": System("appearance head", "#009E73", "D", "fusion"),
-    "motion_head": System("motion head", "#D55E00", "v", "fusion"),
-    "fusion_permuted": System("fusion, motion permuted", "#999999", "X", "fusion"),
-}
+_FACTS = yaml.safe_load((Path(__file__).parent / "systems.yaml").read_text(encoding="utf-8"))
+SYSTEMS = {name: System(**facts) for name, facts in _FACTS.items()}
 MAIN_SYSTEMS = ("zero_shot", "mv_only", "fusion")  # the paper's
 SINGLE_STREAMS = ("zero_shot", "mv_only")  # the systems that fusion joins
 FUSION = "fusion"

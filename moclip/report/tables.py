@@ -90,7 +90,7 @@ def overview(results: pd.DataFrame) -> pd.DataFrame:
     names = [name for name in SYSTEMS if name in set(results["system"])]
     table = pd.DataFrame({"system": [SYSTEMS[name].label for name in names]})
     for dataset, rows in results.groupby("dataset", sort=False):
-        cells = {row["system"]: percent(row["accuracy"], row["low"], row["high"]) for _, row in rows.iterrows()}
+        cells = dict(zip(rows["system"], map(percent, rows["accuracy"], rows["low"], rows["high"]), strict=True))
         table[f"{dataset} (%)"] = [cells.get(name) for name in names]
     return table
 
@@ -140,23 +140,20 @@ def folds(predictions: pd.DataFrame, bootstrap: Bootstrap, system: str = FUSION)
     """
     rows = []
     for (dataset, name), part in predictions.groupby(["dataset", "system"], sort=False):
-        whole = predictions[predictions["dataset"] == dataset]
-        estimate = metrics.accuracy(whole, str(dataset), str(name), bootstrap)
+        estimate = metrics.accuracy(predictions, str(dataset), str(name), bootstrap)
         row: dict[str, Any] = {"dataset": dataset, "system": name, "folds": part["fold"].nunique()}
-        row |= {"n_test": estimate.n, **_with_sd("mean", estimate)}
+        row["n_test"] = estimate.n
+        means = {"mean": estimate}
         if name != system:
-            gap = metrics.difference(whole, str(dataset), system, str(name), bootstrap)
-            row |= _with_sd(f"{system} minus it", gap)
+            means[f"{system} minus it"] = metrics.difference(predictions, str(dataset), system, str(name), bootstrap)
+        for what, mean in means.items():
+            row |= {**mean.columns(what, f"{what}, "), f"{what}, sd over folds": round(mean.fold_sd, 4)}
         for fold, rows_of_fold in part.groupby("fold"):
             one = metrics.accuracy(rows_of_fold, str(dataset), str(name), bootstrap)
             row[f"fold {fold}"] = percent(one.value, one.low, one.high)
         rows.append(row)
     table = pd.DataFrame(rows)
     return table[sorted(table, key=lambda column: str(column).startswith("fold "))]  # means first
-
-
-def _with_sd(name: str, estimate: metrics.Estimate) -> dict[str, float]:
-    return {**estimate.columns(name, f"{name}, "), f"{name}, sd over folds": round(estimate.fold_sd, 4)}
 
 
 def percent(value: float, low: float, high: float) -> str:

@@ -249,13 +249,13 @@ def test_csv_has_all_columns_and_the_others_what_fits(results, costs, timings, t
     ), "no name that no table has"
 
 
-@pytest.mark.parametrize(("load", "folder"), [(efficiency.load_costs, "costs"), (efficiency.load_timings, "timings")])
-def test_files_of_all_notebooks_are_read(tmp_path, load, folder):
+@pytest.mark.parametrize("folder", ["costs", "timings"])
+def test_files_of_all_notebooks_are_read(tmp_path, folder):
     with pytest.raises(FileNotFoundError, match=f"no {folder} in .*; run `moclip reproduce --only 01,02,03` first"):
-        load(tmp_path)
+        efficiency.load(tmp_path, folder)
     (tmp_path / folder).mkdir()
     for name in ("zero_shot", "fusion", ".half-written"):
         rows = pd.DataFrame([{"block": "profile", "part": name, "params": 1, "seconds": 2.0}])
         rows.to_csv(tmp_path / folder / f"{name}.csv", index=False)
-    found = load(tmp_path).reset_index()
+    found = efficiency.load(tmp_path, folder)
     assert found["part"].tolist() == ["fusion", "zero_shot"] and found["params"].tolist() == [1, 1]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -60,15 +61,12 @@ def learning_curve(axes: Axes, history: pd.DataFrame, label: str | None = None, 
     if "phase" in history:
         history = history[history["phase"] == "select"]
     (line,) = axes.plot(history["epoch"], history["accuracy"], label=label, color=colour)
-    name = "training accuracy"
-    marks = [("accuracy", history.index[-1], "o")]
+    name, marks = "training accuracy", {"accuracy": (history.index[-1], "o")}
     if "score" in history:
-        axes.plot(history["epoch"], history["score"], color=line.get_color(), linestyle="--")
-        name = "accuracy (dashed: held out)"
-        marks.append(("score", history["score"].idxmax(), "*"))
-    for column, row, marker in marks:
-        place = history["epoch"][row], history[column][row]
-        axes.plot(*place, color=line.get_color(), marker=marker, markersize=4, clip_on=False)
+        axes.plot(history["epoch"], history["score"], "--", color=line.get_color())
+        name, marks["score"] = "accuracy (dashed: held out)", (history["score"].idxmax(), "*")
+    for column, (row, marker) in marks.items():
+        axes.plot(history["epoch"][row], history[column][row], marker, color=line.get_color(), ms=4, clip_on=False)
     axes.set(xlabel="epoch", ylabel=name, ylim=(0, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     sns.despine(ax=axes)
@@ -100,6 +98,25 @@ def percent_bars(axes: Axes, table: pd.DataFrame, labels: Sequence[str], colours
     axes.set(xlabel="top-1 accuracy (%)", xlim=(0, 112))
 
 
+def stacked_bars(
+    axes: Axes, counts: pd.DataFrame, colours: Sequence[str], what: str, height: float, **look: Any
+) -> None:
+    """Horizontal bars of the rows of ``counts``, one part per column; ``look`` goes to matplotlib's ``barh``.
+
+    Parameters
+    ----------
+    colours : one per column.
+    what : is counted; the label of the axis.
+    height : of a bar, as a share of a row.
+    """
+    left = np.zeros(len(counts))
+    for (label, values), colour in zip(counts.items(), colours, strict=True):
+        axes.barh(range(len(counts)), values, height, left, color=colour, label=label, **look)
+        left += values.to_numpy()
+    axes.set(xlabel=what)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def accuracy_bars(axes: Axes, table: pd.DataFrame, ceilings: Mapping[str, float] | None = None) -> None:
     """Accuracy with interval of every system on one data set, in the order of `SYSTEMS`; ceilings as dashed lines.
 
@@ -111,15 +128,13 @@ def accuracy_bars(axes: Axes, table: pd.DataFrame, ceilings: Mapping[str, float]
     table = table.set_index("system").reindex(list(systems))
     labels = [system.label for system in systems.values()]
     percent_bars(axes, table, labels, [system.colour for system in systems.values()])
-    streams: dict[float, list[str]] = {}
-    for name in ("appearance", "motion"):
-        streams.setdefault((ceilings or {}).get(name, 1.0), []).append(name)
-    for (ceiling, names), style in zip(sorted(streams.items()), ("--", ":"), strict=False):
-        if ceiling < 1:
-            label = f"ceiling of {' and of '.join(names)} alone: {100 * ceiling:.1f}"
-            axes.axvline(100 * ceiling, color="black", lw=0.8, ls=style, label=label)
+    limits = pd.Series(ceilings or {}, dtype=float).reindex(["appearance", "motion"])
+    limits = limits[limits < 1]
+    for ceiling, style in zip(np.unique(limits), ("--", ":"), strict=False):
+        label = f"ceiling of {' and of '.join(limits.index[limits == ceiling])} alone: {100 * ceiling:.1f}"
+        axes.axvline(100 * ceiling, color="black", lw=0.8, ls=style, label=label)
     axes.set_xticks(range(0, 101, 20))
-    if axes.get_legend_handles_labels()[0]:
+    if len(limits):
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
 
 
@@ -132,11 +147,9 @@ def class_dots(table: pd.DataFrame, systems: Sequence[str], named: Sequence[str]
     systems : columns to draw.
     named : classes to mark with a star, if the data have them: those that the paper names.
     """
-    columns = 1 if len(table) <= 40 else 2
+    columns, width, row_inches, labelsize = (1, 4.6, 0.28, 7) if len(table) <= 40 else (2, 7.0, 0.16, 6)
     rows = math.ceil(len(table) / columns)
-    row_inches = 0.28 if columns == 1 else 0.16
-    size = (4.6 if columns == 1 else 7.0, 0.9 + row_inches * rows)
-    figure, panels = plt.subplots(1, columns, figsize=size, squeeze=False)
+    figure, panels = plt.subplots(1, columns, figsize=(width, 0.9 + row_inches * rows), squeeze=False)
     offsets = np.linspace(-0.3, 0.3, len(systems))
     for panel, start in zip(panels.flat, range(0, len(table), rows), strict=True):
         shown = table.iloc[start : start + rows].reset_index(drop=True)
@@ -149,12 +162,11 @@ def class_dots(table: pd.DataFrame, systems: Sequence[str], named: Sequence[str]
                 label=system.label, clip_on=False,
             )  # fmt: skip
         panel.set_yticks(shown.index, [f"★ {name}" if name in named else name for name in shown["class_name"]])
-        panel.tick_params(axis="y", length=0, labelsize=7 if columns == 1 else 6)
+        panel.tick_params(axis="y", length=0, labelsize=labelsize)
         panel.set(xlim=(-3, 103), ylim=(rows - 0.5, -0.5), xlabel="top-1 accuracy (%)")
         panel.set_xticks(range(0, 101, 20))
-    figure.legend(
-        *panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(systems), frameon=False
-    )
+    drawn = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*drawn, loc="outside upper center", ncols=len(systems), frameon=False)
     return figure
 
 
@@ -174,12 +186,11 @@ def confusion(axes: Axes, shares: np.ndarray, names: Sequence[str], title: str, 
         xticklabels=names, yticklabels=names, linewidths=0.2, linecolor="#CCCCCC",
     )  # fmt: skip
     if numbers:
+        fontsize = min(7.0, 0.42 * points)
         for row, column in zip(*np.nonzero(np.nan_to_num(shares) >= 0.005), strict=True):
             colour = "white" if shares[row, column] > 0.4 else "black"
             text = str(int(100 * shares[row, column] + 0.5))
-            axes.text(
-                column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=min(7.0, 0.42 * points), color=colour
-            )
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=fontsize, color=colour)
     axes.tick_params(length=0, labelsize=min(7.0, 0.85 * points), pad=1)
     axes.tick_params(axis="x", rotation=90)
     axes.tick_params(axis="y", rotation=0)

@@ -1,17 +1,16 @@
 """Figure 1: the three pathways, drawn from what was counted on the live models (``costs/*.csv``)."""
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 FILL = {"frozen": "#CFE3F2", "trained": "#F9D9A8", "data": "#F2F2F2", "answer": "#FFFFFF"}
-Part = Mapping[str, Any]  # a row of the costs
 Box = tuple[float, float, float, float]  # left, bottom, width, height; inches
 
 
@@ -20,20 +19,18 @@ def overview(parts: pd.DataFrame, classes: int, prompts: str, frame: str, field:
 
     Parameters
     ----------
-    parts : rows of `moclip.report.efficiency.load_costs` of one block, by part.
+    parts : rows of `moclip.report.efficiency.load` of one block, by part.
     classes : number of classes C.
     prompts, frame, field, average : fields of the configuration: the set of prompts, the frame that the encoder sees,
         the kind of motion field, and what is averaged over views (``softmax`` or ``logit``).
     """
+    millions = (parts["params"] / 1e6).map("{:.2f} M".format)
+    parts = parts.assign(size=millions, state=np.where(parts["trainable"] > 0, "trained", "frozen"))
     part: dict[Any, Any] = parts.to_dict("index")
     image, text, motion, head = (part[name] for name in ("image tower", "text tower", "motion network", "head"))
     dim, motion_dim, hidden = int(image["feature_dim"]), int(motion["feature_dim"]), int(head["feature_dim"])
     views = int(motion["views"])
-    figure = plt.figure(figsize=(7, 3.5))
-    figure.set_layout_engine("none")  # layout="none" would hold for the first file only: savefig restores the style's
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 7), ylim=(0, 3.5))
-    axes.set_axis_off()
+    figure, axes = canvas(7, 3.5)
     axes.add_patch(Rectangle((0.04, 1.72), 4.66, 1.74, fill=False, ls="--", lw=0.8, ec="#555555"))
     axes.text(4.64, 3.42, "offline: once per video or class", ha="right", va="top", fontsize=6.5, style="italic")
     axes.add_patch(Rectangle((0.04, 0.06), 6.92, 1.6, fill=False, ls="-", lw=0.8, ec="#555555"))
@@ -43,18 +40,22 @@ def overview(parts: pd.DataFrame, classes: int, prompts: str, frame: str, field:
     picture = box(axes, (0.12, 1.84, 1.1, 0.46), f"{frame} frame\n{image['input']}", "data")
     seen = f"{field} motion\nvectors, {motion['input']}\n{motion['views']:.0f} views"
     vectors = box(axes, (0.12, 0.72, 1.1, 0.56), seen, "data")
-    text_box = box(axes, (1.56, 2.68, 1.62, 0.54), _network("text tower", text), _state(text))
-    image_box = box(axes, (1.56, 1.8, 1.62, 0.54), _network("image tower", image), _state(image))
-    motion_box = box(axes, (1.56, 0.6, 1.62, 0.8), _motion(motion, part["motion network in fusion"]), _state(motion))
+    what = f"text tower\n{text['architecture']}\n{text['size']}, {text['state']}"
+    text_box = box(axes, (1.56, 2.68, 1.62, 0.54), what, text["state"])
+    what = f"image tower\n{image['architecture']}\n{image['size']}, {image['state']}"
+    image_box = box(axes, (1.56, 1.8, 1.62, 0.54), what, image["state"])
+    what = f"motion network, TSN\n{motion['architecture']}\n{motion['size']}\n{motion['state']} in (B), "
+    what += f"{part['motion network in fusion']['state']} in (C)"
+    motion_box = box(axes, (1.56, 0.6, 1.62, 0.8), what, motion["state"])
     embedded = box(axes, (3.5, 2.72, 1.1, 0.46), f"class embeddings\n{classes} x {dim}", "data")
     feature = box(axes, (3.5, 1.84, 1.1, 0.46), f"appearance\n{dim}", "data")
     moved = box(axes, (3.5, 0.77, 1.1, 0.46), f"motion\n{views} x {motion_dim}", "data")
     cosine = box(axes, (4.94, 2.28, 0.72, 0.4), "cosine", "data")
     sizes = f"{dim} + {motion_dim} → {hidden} → {classes}"
-    mlp = f"MLP head, mean of views\n{sizes}\n{_millions(head['params'])}, {_state(head)}"
-    head_box = box(axes, (4.94, 1.06, 1.2, 0.54), mlp, _state(head))
+    mlp = f"MLP head, mean of views\n{sizes}\n{head['size']}, {head['state']}"
+    head_box = box(axes, (4.94, 1.06, 1.2, 0.54), mlp, head["state"])
     each = f"linear on each view,\nmean of {'probabilities' if average == 'softmax' else 'logits'}"
-    linear = box(axes, (4.94, 0.3, 1.2, 0.44), each, _state(motion))
+    linear = box(axes, (4.94, 0.3, 1.2, 0.44), each, motion["state"])
     zero = box(axes, (6.3, 2.28, 0.6, 0.4), "(A)\nzero-shot", "answer")
     fusion = box(axes, (6.3, 1.13, 0.6, 0.4), "(C)\nfusion", "answer")
     alone = box(axes, (6.3, 0.34, 0.6, 0.4), "(B)\nMV-only", "answer")
@@ -73,23 +74,14 @@ def overview(parts: pd.DataFrame, classes: int, prompts: str, frame: str, field:
     return figure
 
 
-def _state(part: Part) -> str:
-    return "trained" if part["trainable"] > 0 else "frozen"
-
-
-def _millions(count: float) -> str:
-    return f"{count / 1e6:.2f} M"
-
-
-def _network(name: str, part: Part) -> str:
-    return f"{name}\n{part['architecture']}\n{_millions(part['params'])}, {_state(part)}"
-
-
-def _motion(alone: Part, in_fusion: Part) -> str:
-    return (
-        f"motion network, TSN\n{alone['architecture']}\n{_millions(alone['params'])}\n"
-        f"{_state(alone)} in (B), {_state(in_fusion)} in (C)"
-    )
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure whose coordinates are inches, (0, 0) at the bottom left."""
+    figure = plt.figure(figsize=(width, height))
+    figure.set_layout_engine("none")  # layout="none" would hold for the first file only: savefig restores the style's
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    return figure, axes
 
 
 def box(axes: Axes, place: Box, text: str, kind: str) -> Box:

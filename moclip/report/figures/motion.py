@@ -39,8 +39,12 @@ def colour_field(field: np.ndarray, bound: float) -> np.ndarray:
     colours = np.array([to_rgb(colour) for colour in DIRECTION_COLOURS])
     share = (quarter % 1)[..., None]
     hue = (1 - share) * colours[first] + share * colours[(first + 1) % 4]
-    length = np.clip(np.hypot(field[..., 0], field[..., 1]) / bound, 0, 1)[..., None]
+    length = np.clip(_lengths(field) / bound, 0, 1)[..., None]
     return 1 - length * (1 - hue)
+
+
+def _lengths(field: np.ndarray) -> np.ndarray:
+    return np.hypot(field[..., 0], field[..., 1])
 
 
 def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int, magnify: float) -> None:
@@ -54,7 +58,7 @@ def quiver(axes: Axes, image: np.ndarray, field: np.ndarray, step: int, magnify:
     height, width = field.shape[:2]
     y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
     vectors = field[y, x]
-    moving = np.hypot(vectors[..., 0], vectors[..., 1]) > 0
+    moving = vectors.any(axis=-1)
     axes.imshow(image)
     axes.quiver(x[moving], y[moving], *vectors[moving].T, scale=1 / magnify, width=0.012, **_ARROWS)
     axes.set_axis_off()
@@ -92,22 +96,19 @@ def gop_strip(axes: Axes, frames: np.ndarray, types: Sequence[str], title: str) 
         axes.imshow(frame, extent=(left, left + 1, height, 0), interpolation="none")
         axes.add_patch(Rectangle((left, 0), 1, height, fill=False, edgecolor=colour, linewidth=1.5))
         axes.text(middle[index], -0.1, f"{kind}{index}", ha="center", fontsize=7, color=colour, weight="bold")
-    pairs = references(types)
-    for index, reference in pairs:
+    deepest = 0
+    for index, reference in references(types):
         side = np.sign(index - reference)  # the arrow comes from the right (1) or from the left of its reference
         reach = abs(index - reference)
-        tail = (middle[index] - 0.12 * side, height + 0.08)
-        head = (
-            middle[reference] + max(0.42 - 0.1 * reach, 0) * side,
-            height + 0.08,
-        )  # arrows from near frames end farther out
+        deepest = max(deepest, reach)
+        # Arrows from near frames end farther out.
+        ends = (middle[index] - 0.12 * side, middle[reference] + max(0.42 - 0.1 * reach, 0) * side)
+        tail, head = ((end, height + 0.08) for end in ends)
         axes.add_patch(FancyArrowPatch(
             tail, head, connectionstyle=f"arc3,rad={-side * 0.45 / reach**0.5}", arrowstyle="->", mutation_scale=5,
             shrinkA=0, shrinkB=0, linewidth=0.7, color=TYPE_COLOURS[types[index]],
         ))  # fmt: skip
-    deepest = max((abs(index - reference) for index, reference in pairs), default=0)
-    bottom = height + 0.2 + 0.14 * deepest
-    axes.set(xlim=(-_GAP, middle[-1] + 0.5 + _GAP), ylim=(bottom, -0.5), aspect="equal")
+    axes.set(xlim=(-_GAP, middle[-1] + 0.5 + _GAP), ylim=(height + 0.2 + 0.14 * deepest, -0.5), aspect="equal")
     axes.set_title(title, loc="left", fontsize=7, pad=2)
     axes.set_axis_off()
 
@@ -141,10 +142,8 @@ def three_views(axes: Sequence[Axes], frame: np.ndarray, motion: "Motion", t: in
     frame : uint8 (H, W, 3), frame ``t`` of the video that ``motion`` was read from.
     """
     raw = motion.raw(t)
-    farthest = max(np.hypot(raw[..., 0], raw[..., 1]).max(), 1)
-    magnify = motion.block_size * min(
-        1.25 / reach(raw), 4 / farthest
-    )  # most arrows are one block long, none more than four
+    # Most arrows are one block long, none more than four.
+    magnify = motion.block_size * min(1.25 / reach(raw), 4 / max(_lengths(raw).max(), 1))
     quiver(axes[0], frame, raw, motion.block_size, magnify)
     axes[0].set_title(f"frame {t} ({motion.types[t]}), arrows {magnify:.1f} times")
     shown = {"raw": raw}
@@ -163,7 +162,7 @@ def reach(field: np.ndarray) -> float:
 
     It is the 98th percentile of the moving pixels; with the longest vector, one stray block would make all others pale.
     """
-    lengths = np.hypot(field[..., 0], field[..., 1])
+    lengths = _lengths(field)
     moving = lengths[lengths > 0]
     return max(float(np.percentile(moving, 98)), 1.0) if len(moving) else 1.0
 
@@ -191,17 +190,14 @@ def block_kinds(motion: "Motion", t: int) -> np.ndarray:
 def mask_map(axes: Axes, motion: "Motion", t: int) -> None:
     """The kind of each block of a frame as a colour, with a legend that counts the blocks."""
     kinds = block_kinds(motion, t)
-    colours = np.zeros((*kinds.shape, 3))
-    for kind, colour in KIND_COLOURS.items():
-        colours[kinds == kind] = to_rgb(colour)
-    height, width = kinds.shape[0] * motion.block_size, kinds.shape[1] * motion.block_size
+    colours = np.array([[to_rgb(KIND_COLOURS[kind]) for kind in row] for row in kinds])  # (gh, gw, 3)
+    height, width = np.multiply(kinds.shape, motion.block_size)
     axes.imshow(colours, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="none")
     _grid_lines(axes, motion, "#9AA5AD")
-    counts = {kind: int((kinds == kind).sum()) for kind in KIND_COLOURS}
     patches = [
-        Patch(facecolor=KIND_COLOURS[kind], edgecolor="#888888", linewidth=0.4, label=f"{kind} ({count})")
-        for kind, count in counts.items()
-        if count
+        Patch(facecolor=colour, edgecolor="#888888", linewidth=0.4, label=f"{kind} ({(kinds == kind).sum()})")
+        for kind, colour in KIND_COLOURS.items()
+        if kind in kinds
     ]
     axes.legend(handles=patches, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, handlelength=1.2)
     axes.set(xlim=(-0.5, motion.width - 0.5), ylim=(motion.height - 0.5, -0.5))

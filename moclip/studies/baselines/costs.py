@@ -1,5 +1,7 @@
 """The cost of Table I's systems at the size of their papers, and beside it what was published."""
 
+from functools import cache
+
 import pandas as pd
 import torch
 from torch import nn
@@ -24,30 +26,25 @@ def cost_table() -> pd.DataFrame:
         paper counts them (``views``) and as the system's own source has them (``own_views``).
     """
     rows = []
-    counted: dict[str, profiling.Row] = {}
     for name, system in BASELINES.items():
         facts = system.model_dump(include={"method", "source", "modality", "join", "status", "protocol", "about"})
         for part, views, own_views in zip(system.parts, system.views, system.own_views, strict=True):
-            if part not in counted:
-                counted[part] = count(part)
-            row = {"system": name, "part": part, **counted[part], "kind": INPUT_OF.get(part, ""), "views": views}
+            row = {"system": name, "part": part, **count(part), "kind": INPUT_OF.get(part, ""), "views": views}
+            row |= {"trainable": 0} if part in system.frozen else {}
             rows.append(row | {"own_views": own_views, **facts})
-            if part in system.frozen:
-                rows[-1]["trainable"] = 0
     return pd.DataFrame(rows)
 
 
+@cache  # systems share networks
 def count(part: str) -> profiling.Row:
     """The cost of one network at the size of its paper, per view."""
     with torch.device("meta"):
+        network = create_model(part, num_classes=CLASSES, **({"pretrained": False} if part == "mv_tsn" else {})).eval()
         if part in INPUT_OF:
-            return count_view(part, create_model(part, num_classes=CLASSES).eval(), SIDE)
-        if part == "mv_tsn":  # the paper's own networks
-            model = create_model(part, num_classes=CLASSES, pretrained=False)
-            return profiling.count(model.eval(), torch.zeros(1, 1, 2, SIDE, SIDE))
-        return profiling.count(
-            create_model(part, num_classes=CLASSES).eval(), torch.zeros(1, 512), torch.zeros(1, 1280)
-        )
+            return count_view(part, network, SIDE)
+        # The paper's own networks: the motion network, and the head.
+        inputs = [(1, 1, 2, SIDE, SIDE)] if part == "mv_tsn" else [(1, 512), (1, 1280)]
+        return profiling.count(network, *map(torch.zeros, inputs))
 
 
 def count_view(name: str, network: nn.Module, size: int) -> profiling.Row:
@@ -92,7 +89,7 @@ def compare_costs(costs: pd.DataFrame) -> pd.DataFrame:
     counted_as = {name: SYSTEMS[name].model for name in MAIN_SYSTEMS}  # the others have one name in both tables
     printed = as_printed("table1")
     table = []
-    for _, row in paper.numbers("table1").iterrows():
+    for row in paper.numbers("table1").to_dict("records"):
         system = counted_as.get(row["system"], row["system"])
         cost = counted.get(system, {"Modality": row["modality"], "Status": "cited only"})
         table.append({**cost, "Method": row["method"], **printed[row["system"]]})

@@ -5,21 +5,11 @@ BatchNorm before the latter two, training as temporal segment networks of 3 segm
 (``combine.py``), in ``systems.yaml``. Its networks start from ImageNet; here nothing is pre-trained.
 """
 
-from torch import nn
+from functools import partial
 
 from moclip.studies.baselines.trunks import NormalisedResNet
 
-
-def iframe(num_classes: int, width: float = 1.0) -> nn.Module:
-    """I-frame branch: (B, 3, H, W) -> (B, C)."""
-    return NormalisedResNet(152, num_classes, 3, width, normalise=False)
-
-
-def motion(num_classes: int, width: float = 1.0) -> nn.Module:
-    """Motion branch, the row "CoViAR (MV branch)": (B, 2, H, W) -> (B, C)."""
-    return NormalisedResNet(18, num_classes, 2, width, normalise=True)
-
-
-def residual(num_classes: int, width: float = 1.0) -> nn.Module:
-    """Residual branch: (B, 3, H, W) -> (B, C)."""
-    return NormalisedResNet(18, num_classes, 3, width, normalise=True)
+# The branches, each (B, channels, H, W) -> (B, C). The row "CoViAR (MV branch)" is the motion branch alone.
+iframe = partial(NormalisedResNet, depth=152, channels=3, normalise=False)
+motion = partial(NormalisedResNet, depth=18, channels=2, normalise=True)
+residual = partial(NormalisedResNet, depth=18, channels=3, normalise=True)

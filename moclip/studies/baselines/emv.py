@@ -8,6 +8,8 @@ paper adds a fourth strategy, of which only the abstract was available: ``dtmv_c
 trained separately.
 """
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,9 +18,8 @@ from moclip.studies.baselines.trunks import CNNM
 TEMPERATURE = 2.0
 
 
-def emv_cnn(num_classes: int, width: float = 1.0) -> nn.Module:
-    """(B, 20, H, W), x and y of 10 vector frames in turn -> (B, C)."""
-    return CNNM(num_classes, 20, width, activation=nn.PReLU, dropout=(0.9, 0.8))
+# (B, 20, H, W), x and y of 10 vector frames in turn -> (B, C)
+emv_cnn = partial(CNNM, channels=20, activation=nn.PReLU, dropout=(0.9, 0.8))
 
 
 def transfer_initialisation(student: nn.Module, teacher: nn.Module) -> None:

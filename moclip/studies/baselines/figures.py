@@ -1,23 +1,18 @@
 """Figures of Table I's systems: their networks, and published accuracy against cost."""
 
-import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from moclip.report import paper
-from moclip.report.figures.diagram import arrow, box
+from moclip.report.figures.diagram import arrow, box, canvas
 from moclip.studies.baselines.systems import INPUTS
 
 COLOURS = {"RGB": "#CC79A7", "MV": "#E69F00", "RGB + MV": "#0072B2", "RGB + flow": "#009E73"}
-SHIFT = {  # points up, for names that would overlap in the plot
-    "CLIP (ViT-B/32)": -4,
-    "CLIP-only (ours)": 4,
-    "DTMV-CNN": 2,
-    "EMV-CNN": -2,
-    "MoCLIP-Lite (ours)": 7,
-    "TextComp": 6,
-}
+# Points up, for names that would overlap in the plot.
+SHIFT = {"CLIP (ViT-B/32)": -4, "CLIP-only (ours)": 4, "MoCLIP-Lite (ours)": 7}
+SHIFT |= {"DTMV-CNN": 2, "EMV-CNN": -2, "TextComp": 6}
 
 
 def pathways(costs: pd.DataFrame) -> Figure:
@@ -31,11 +26,7 @@ def pathways(costs: pd.DataFrame) -> Figure:
     lane, gap = 0.36, 0.14
     systems = costs.groupby("system", sort=False)
     height = lane * len(costs) + gap * systems.ngroups + 0.3
-    figure = plt.figure(figsize=(7, height))
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 7), ylim=(0, height))
-    axes.set_axis_off()
+    figure, axes = canvas(7, height)
     for left, kind in ((1.82, "data"), (3.36, "frozen"), (4.1, "trained")):
         box(axes, (left, height - 0.24, 0.12, 0.12), "", kind)
         axes.text(left + 0.2, height - 0.18, kind, va="center", fontsize=6.5)
@@ -50,12 +41,10 @@ def pathways(costs: pd.DataFrame) -> Figure:
             bottom = top - lane * (number + 1) + 0.03
             kind = INPUTS[part["kind"]].label if part["kind"] in INPUTS else "motion of 1 frame"
             view = box(axes, (1.82, bottom, 1.24, 0.3), f"{kind}\n{part['input']}", "data")
-            state = "trained" if part["trainable"] else "frozen"
+            trained = f" (trained: {part['trainable'] / 1e6:.2f} M)" if 0 < part["trainable"] < part["params"] else ""
             size = f"{part['params'] / 1e6:.2f} M, {part['macs_per_view'] / 1e9:.3g} GMACs x {part['views']}"
-            name = part["part"]
-            if 0 < part["trainable"] < part["params"]:
-                name += f" (trained: {part['trainable'] / 1e6:.2f} M)"
-            network = box(axes, (3.36, bottom, 1.96, 0.3), f"{name}\n{size}", state)
+            state = "trained" if part["trainable"] else "frozen"
+            network = box(axes, (3.36, bottom, 1.96, 0.3), f"{part['part']}{trained}\n{size}", state)
             arrow(axes, view, network)
             arrow(axes, network, join)
         top -= lane * count + gap
@@ -75,7 +64,7 @@ def accuracy_against_cost(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(costs, [accuracy, accuracy], color=colour, lw=1)
         axes.plot(costs[0], accuracy, "o", ms=5, mfc="white", mec=colour)
         axes.plot(costs[1], accuracy, "o", ms=5, color=colour)
-        _name(axes, row["Method"], max(pd.Series(costs).dropna()), accuracy, "black")
+        _name(axes, row["Method"], np.nanmax(costs), accuracy, "black")
     for _, row in paper.numbers("published").iterrows():
         axes.plot(row["gmacs"], row["top1"], "x", ms=4, color="#777777")
         _name(axes, row["method"], row["gmacs"], row["top1"], "#777777")
@@ -83,10 +72,8 @@ def accuracy_against_cost(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot([], [], "o", color=colour, label=modality)
     axes.plot([], [], "o", mfc="white", mec="black", label="cost as the paper prints it")
     axes.plot([], [], "x", color="#777777", label="not in the paper, as published")
-    axes.set_xscale("log")
-    axes.set(
-        xlabel="GMACs per video, own protocol", ylabel="published top-1 on UCF101 (%)", xlim=(3, 9000), ylim=(62, 100)
-    )
+    axes.set(xlabel="GMACs per video, own protocol", xscale="log", xlim=(3, 9000))
+    axes.set(ylabel="published top-1 on UCF101 (%)", ylim=(62, 100))
     axes.legend(frameon=False, loc="center left")
 
 

@@ -61,9 +61,8 @@ def baseline_inputs(
 
     def compute(missing: Missing, keep: Keep) -> None:
         def done(job: tuple[Path, ...], inputs: dict[str, np.ndarray]) -> None:
-            keep({hashes[job[0]]: inputs})
+            keep({job[1].stem: inputs})  # a motion file is named by the content of its video
 
-        hashes = {videos[value]: value for value in missing}
         jobs = [
             (videos[value], content_path(store, value), tuple(kinds), settings.size, settings.views, scale)
             for value, kinds in missing.items()
@@ -98,21 +97,21 @@ def read_inputs(
         """(..., H, W, 2) in pixels -> uint8 (K, 2, size, size)."""
         return _small(quantise(pixels * factor, scale.bound), size)
 
-    out = {}
-    for kind in kinds:
-        if kind == "flow_stack":
-            out[kind] = vectors(optical_flow(pictures, stacks))
-        elif kind in frames:
-            out[kind] = _small(np.stack([pictures[frame] for frame in frames[kind]]), size)  # (K, 3, S, S)
-        elif kind == "residual":
-            out[kind] = _small(np.clip(read_residual(path, motion, at) + 128, 0, 255).astype(np.uint8), size)
-        elif kind == "motion":
-            out[kind] = vectors(motion.fields(at))
-        elif kind == "motion_stack":
+    def read(kind: str) -> np.ndarray:
+        """uint8 (K, C, size, size), the pictures or fields of one kind."""
+        if kind == "motion":
+            return vectors(motion.fields(at))
+        if kind == "motion_stack":
             # An I-frame has no vectors, which does not mean that nothing moves: the frame before it is used instead.
             known = moving[np.maximum(np.searchsorted(moving, stacks, "right") - 1, 0)]
-            out[kind] = vectors(motion.fields(known, "raw"))
-    return {kind: small.reshape(1 if kind == "clip" else views, -1, size, size) for kind, small in out.items()}
+            return vectors(motion.fields(known, "raw"))
+        if kind == "flow_stack":
+            return vectors(optical_flow(pictures, stacks))
+        if kind == "residual":
+            return _small(np.clip(read_residual(path, motion, at) + 128, 0, 255).astype(np.uint8), size)
+        return _small(np.stack([pictures[frame] for frame in frames[kind]]), size)
+
+    return {kind: read(kind).reshape(1 if kind == "clip" else views, -1, size, size) for kind in kinds}
 
 
 def optical_flow(pictures: Mapping[int, np.ndarray], frames: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import yaml
 from pydantic import BaseModel
@@ -12,7 +12,7 @@ from torch import nn
 from moclip.config.sections import ConfigError
 from moclip.errors import nearest
 from moclip.models import create_model
-from moclip.studies.baselines.trunks import ScoreFusion
+from moclip.studies.baselines.trunks import Average, ScoreFusion
 
 
 class Network(BaseModel):
@@ -34,6 +34,14 @@ class Network(BaseModel):
     trained: bool = True
     teacher: str = ""
     same_as: str = ""
+
+
+class Kind(BaseModel):
+    """A kind of input: its name in figures, and the channels and frames of one view."""
+
+    label: str
+    channels: int
+    frames: int = 1
 
 
 class Baseline(BaseModel):
@@ -66,7 +74,7 @@ class Baseline(BaseModel):
     parts: list[str]
     views: list[int]
     own_views: list[int]
-    average: Literal["logit", "softmax"] = "softmax"
+    average: Average = "softmax"
     weights: list[float] = []
     svm: bool = False
     join: str
@@ -77,31 +85,13 @@ class Baseline(BaseModel):
 
 
 _FACTS = yaml.safe_load((Path(__file__).parent / "systems.yaml").read_text(encoding="utf-8"))
+INPUTS = {name: Kind(**facts) for name, facts in _FACTS["inputs"].items()}
 NETWORKS = {name: Network(**facts) for name, facts in _FACTS["networks"].items()}
 BASELINES = {name: Baseline(**facts) for name, facts in _FACTS["systems"].items()}
 INPUT_OF = {name: network.input for name, network in NETWORKS.items()}
 LABELS = {name: network.label for name, network in NETWORKS.items()}
 LABELS |= {name: baseline.label for name, baseline in BASELINES.items() if baseline.label}
 LABELS |= {f"{name}_svm": f"{baseline.method}, SVM" for name, baseline in BASELINES.items() if baseline.svm}
-
-
-class Kind(NamedTuple):
-    """A kind of input: its name in figures, and the channels and frames of one view."""
-
-    label: str
-    channels: int
-    frames: int = 1
-
-
-INPUTS = {  # of one view; `moclip.studies.baselines.inputs` reads them
-    "frame": Kind("frame", 3),  # RGB
-    "iframe": Kind("I-frame", 3),
-    "clip": Kind("8 frames", 3, 8),
-    "motion": Kind("accumulated motion", 2),
-    "residual": Kind("residual", 3),  # accumulated
-    "motion_stack": Kind("10 vector frames", 20),  # raw
-    "flow_stack": Kind("10 flow fields", 20),
-}
 
 
 def chosen_networks(which: Sequence[str]) -> list[str]:
@@ -124,13 +114,9 @@ def chosen_networks(which: Sequence[str]) -> list[str]:
 
 def joined_systems(networks: Collection[str]) -> dict[str, list[str]]:
     """The systems that average the scores of several of these ``networks``: name -> networks."""
-    systems = {}
-    for name, baseline in BASELINES.items():
-        if baseline.weights:
-            parts = [NETWORKS[part].same_as or part for part in baseline.parts]
-            if set(parts) <= set(networks):
-                systems[name] = parts
-    return systems
+    joined = {name: system.parts for name, system in BASELINES.items() if system.weights}
+    trained = {name: [NETWORKS[part].same_as or part for part in parts] for name, parts in joined.items()}
+    return {name: parts for name, parts in trained.items() if set(parts) <= set(networks)}
 
 
 def _fused(system: str, **arguments: Any) -> nn.Module:

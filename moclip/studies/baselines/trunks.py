@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 import timm
 import torch
 from torch import Tensor, nn
+
+Average = Literal["logit", "softmax"]  # what is averaged, over views or over networks: logits, or probabilities
 
 
 class CNNM(nn.Module):
@@ -55,9 +58,8 @@ class CNNM(nn.Module):
             nn.Linear(seven, num_classes),
         )  # fmt: skip
         for module in self.modules():
-            if isinstance(
-                module, nn.Conv2d | nn.Linear
-            ):  # without normalisation, other initial weights would not train
+            # Without normalisation, other initial weights would not train.
+            if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
@@ -67,16 +69,17 @@ class CNNM(nn.Module):
 
 
 class NormalisedResNet(nn.Module):
-    """A ResNet (He et al. 2016), behind a BatchNorm on its input where ``normalise``: CoViAR's branches.
+    """A ResNet (He et al. 2016), possibly behind a BatchNorm on its input: CoViAR's branches.
 
     Parameters
     ----------
     depth : 18 or 152.
     channels : of the input.
+    normalise : whether the BatchNorm is there.
     width : factor on the channels of the four stages; the stem keeps its 64.
     """
 
-    def __init__(self, depth: int, num_classes: int, channels: int, width: float, normalise: bool) -> None:
+    def __init__(self, num_classes: int, depth: int, channels: int, normalise: bool, width: float = 1.0) -> None:
         super().__init__()
         self.data_bn = nn.BatchNorm2d(channels) if normalise else nn.Identity()
         stages = tuple(max(1, round(width * size)) for size in (64, 128, 256, 512))
@@ -90,9 +93,9 @@ class NormalisedResNet(nn.Module):
 class ScoreFusion(nn.Module):
     """Networks with one input each, whose scores are joined; see `fuse_scores`."""
 
-    def __init__(self, branches: Mapping[str, nn.Module], weights: Sequence[float], average: str) -> None:
+    def __init__(self, branches: Mapping[str, nn.Module], weights: Sequence[float], average: Average) -> None:
         super().__init__()
-        self.branches, self.weights, self.average = nn.ModuleDict(branches), tuple(weights), average
+        self.branches, self.weights, self.average = nn.ModuleDict(branches), weights, average
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """One input per branch, each (B, ...) -> scores (B, C) whose softmax are probabilities."""
@@ -100,7 +103,7 @@ class ScoreFusion(nn.Module):
         return fuse_scores(scores, self.weights, self.average)
 
 
-def fuse_scores(logits: Sequence[Tensor], weights: Sequence[float], average: str) -> Tensor:
+def fuse_scores(logits: Sequence[Tensor], weights: Sequence[float], average: Average) -> Tensor:
     """Weighted mean of the scores of several networks.
 
     Parameters
@@ -114,8 +117,6 @@ def fuse_scores(logits: Sequence[Tensor], weights: Sequence[float], average: str
     Tensor
         (B, C), scores whose softmax are probabilities.
     """
-    if average not in ("softmax", "logit"):
-        raise ValueError(f"scores are fused as 'softmax' or 'logit', not {average!r}")
     parts = torch.stack(list(logits))  # (K, B, C)
     shares = parts.new_tensor(weights).view(-1, 1, 1) / sum(weights)
     if average == "logit":

@@ -7,21 +7,15 @@ nothing is pre-trained. The original's flow is that of Brox et al.; ours is DIS 
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
-from torch import nn
 
 from moclip.studies.baselines.trunks import CNNM
 
-
-def spatial(num_classes: int, width: float = 1.0) -> nn.Module:
-    """Spatial stream: (B, 3, H, W) -> (B, C)."""
-    return CNNM(num_classes, 3, width)
-
-
-def temporal(num_classes: int, width: float = 1.0) -> nn.Module:
-    """Temporal stream: (B, 20, H, W), x and y of 10 fields in turn -> (B, C)."""
-    return CNNM(num_classes, 20, width, second_norm=False)
+# The streams: (B, 3, H, W) -> (B, C), and (B, 20, H, W), x and y of 10 fields in turn -> (B, C).
+spatial = partial(CNNM, channels=3)
+temporal = partial(CNNM, channels=20, second_norm=False)
 
 
 def svm_fusion(train: Sequence[np.ndarray], labels: np.ndarray, test: Sequence[np.ndarray]) -> np.ndarray:

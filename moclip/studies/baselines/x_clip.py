@@ -20,26 +20,31 @@ class XCLIP(nn.Module):
     num_classes : number of classes C.
     width : factor on all widths; 1 is ViT-B/16's.
     frames : T; 8 in the supervised protocol, 32 in the zero-shot one.
-    size, patch : sides of a frame and of its patches in pixels.
+    size : side of a frame in pixels.
     weights : folder that transformers can read; it then sets all sizes.
     """
 
     tokens: Tensor
 
     def __init__(
-        self,
-        num_classes: int,
-        width: float = 1.0,
-        frames: int = 8,
-        size: int = 224,
-        patch: int = 16,
-        weights: str | None = None,
+        self, num_classes: int, width: float = 1.0, frames: int = 8, size: int = 224, weights: str | None = None
     ) -> None:
         super().__init__()
-        from transformers import XCLIPModel
+        from transformers import XCLIPConfig, XCLIPModel
 
+        seen, read = round(768 * width), round(512 * width)
+        heads = max(1, read // 64)
+        vision = {
+            "hidden_size": seen, "intermediate_size": 4 * seen, "num_attention_heads": max(1, seen // 64),
+            "mit_hidden_size": read, "mit_intermediate_size": 4 * read, "mit_num_attention_heads": heads,
+            "image_size": size, "patch_size": 16, "num_frames": frames,
+        }  # fmt: skip
         if weights is None:
-            self.model = XCLIPModel(_config(width, frames, size, patch))
+            text = {"hidden_size": read, "intermediate_size": 4 * read, "num_attention_heads": heads}
+            config = XCLIPConfig(
+                text_config=text, vision_config=vision, projection_dim=read, prompt_num_attention_heads=heads
+            )
+            self.model = XCLIPModel(config)
         else:
             self.model = XCLIPModel.from_pretrained(weights, local_files_only=True)
         self.register_buffer("tokens", torch.zeros(num_classes, 77, dtype=torch.long))
@@ -58,17 +63,3 @@ class XCLIP(nn.Module):
     def encode_video(self, video: Tensor) -> Tensor:
         """(B, T * 3, H, W) -> (B, 512 * width): the part that runs for every video; texts are computed once."""
         return self.model.get_video_features(video.unflatten(1, (-1, 3))).pooler_output
-
-
-def _config(width: float, frames: int, size: int, patch: int):  # type: ignore[no-untyped-def]
-    from transformers import XCLIPConfig
-
-    seen, read = round(768 * width), round(512 * width)
-    vision = {
-        "hidden_size": seen, "intermediate_size": 4 * seen, "num_attention_heads": max(1, seen // 64),
-        "mit_hidden_size": read, "mit_intermediate_size": 4 * read, "mit_num_attention_heads": max(1, read // 64),
-        "image_size": size, "patch_size": patch, "num_frames": frames,
-    }  # fmt: skip
-    text = {"hidden_size": read, "intermediate_size": 4 * read, "num_attention_heads": max(1, read // 64)}
-    heads = max(1, read // 64)
-    return XCLIPConfig(text_config=text, vision_config=vision, projection_dim=read, prompt_num_attention_heads=heads)

@@ -88,12 +88,17 @@ class Artefacts:
     run: Path
     protocol: str
 
-    def table(self, name: str) -> pd.DataFrame:
-        """A CSV of the run, by its path in the run's folder."""
+    def table(self, name: str, **where: str) -> pd.DataFrame:
+        """A CSV of the run, by its path in the run's folder: all rows, or those with a value in a column."""
         path = self.run / name
         if not path.is_file():
             raise NotRun(name)
-        return pd.read_csv(path, dtype={"dataset": str})  # a user's data set may be called 2024
+        rows = pd.read_csv(path, dtype={"dataset": str})  # a user's data set may be called 2024
+        for column, value in where.items():
+            rows = rows[rows[column] == value]
+            if rows.empty:
+                raise NotRun(f"{name}: {column} {value}")
+        return rows
 
     def counted(self, source: str, parts: Sequence[str] = ()) -> pd.DataFrame:
         """Costs of networks, one row per part (index), with the file of each row in the column ``file``.
@@ -113,18 +118,21 @@ class Artefacts:
         missing = set(parts) - set(rows.index)
         if rows.empty or missing:
             raise NotRun(f"{', '.join(files)}: {', '.join([source, *sorted(missing)])}")
-        return rows.loc[list(parts) or list(rows.index)]
+        return rows.loc[list(parts)] if parts else rows
 
     @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of UCF101's split 1; empty if the run is on other data."""
+        path = self.run / "data" / f"{UCF101}.json"
+        return load_json(path) if path.is_file() else {}
+
+    @property
     def ucf101(self) -> bool:
         """Whether this run is the paper's own: all of UCF101's split 1, its encoder, network and protocol."""
-        path = self.run / "data" / f"{UCF101}.json"
-        if not path.is_file():
-            return False
-        manifest = load_json(path)
-        counts = (manifest["counts"]["train"], manifest["counts"]["test"])
+        counts = self.manifest.get("counts", {})
+        complete = (counts.get("train"), counts.get("test")) == COUNTS[1]
         # A profile or an override that changes encoder, network, epochs or the like also changes the protocol's name.
-        return counts == COUNTS[1] and manifest["classes"] == list(CLASSES) and self.protocol == "paper"
+        return complete and self.manifest["classes"] == list(CLASSES) and self.protocol == "paper"
 
     def on_ucf101(self, verdict: str) -> str:
         """``verdict`` if the run is on the paper's own data and setting, otherwise `Verdict.UNTESTABLE`."""
@@ -132,9 +140,8 @@ class Artefacts:
 
     def elsewhere(self, where: str) -> Finding:
         """The finding of a rule that has no number to show on other data."""
-        return Finding(
-            Verdict.UNTESTABLE, None, "this run is not of the paper's data and setting: UCF101's split 1", where
-        )
+        why = "this run is not of the paper's data and setting: UCF101's split 1"
+        return Finding(Verdict.UNTESTABLE, None, why, where)
 
 
 def cell(reference: str) -> Any:

@@ -1,10 +1,9 @@
 """The verdicts as colours: a chart, and the cells of the ledger."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
+from moclip.report.figures.accuracy import stacked_bars
 from moclip.studies.claims.evidence import Verdict
 
 COLOURS = dict(zip(Verdict, ("#009E73", "#E69F00", "#D55E00", "#BBBBBB", "#E8E8E8"), strict=True))
@@ -17,16 +16,10 @@ def verdict_bars(axes: Axes, counts: pd.DataFrame) -> None:
     ----------
     counts : `moclip.studies.claims.ledger.counts`.
     """
-    left = np.zeros(len(counts))
-    for verdict, colour in COLOURS.items():
-        claims = counts[verdict].to_numpy()
-        label = f"{verdict} ({claims.sum()})"
-        axes.barh(range(len(counts)), claims, 0.75, left, color=colour, label=label, edgecolor="white", lw=0.5)
-        left += claims
+    totals = {verdict: f"{verdict} ({count})" for verdict, count in counts.sum().items()}
+    stacked_bars(axes, counts.rename(columns=totals), list(COLOURS.values()), "claims", 0.75, edgecolor="white", lw=0.5)
     axes.set_yticks(range(len(counts)), list(counts.index))
     axes.invert_yaxis()
-    axes.set(xlabel="claims")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, loc="lower right")
 
 

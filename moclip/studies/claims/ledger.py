@@ -20,16 +20,12 @@ CLAIMS = Path(__file__).parent / "claims.yaml"
 COLUMNS = ["place", "id", "claim", "paper", "ours", "low", "high", "unit", "verdict", "why", "data", "evidence", "rule"]
 
 
-class ClaimsError(MoclipError):
-    """A claim that cannot be tested as it is written; the message names the claim and what is possible."""
-
-
 def load_claims(path: Path = CLAIMS) -> list[Claim]:
     """Read and check the claims; they are returned in the order of the paper.
 
     Raises
     ------
-    ClaimsError
+    MoclipError
         An unknown field, place or rule (the message suggests the nearest one), an id used twice, a number that differs
         from its cell.
     """
@@ -41,15 +37,15 @@ def load_claims(path: Path = CLAIMS) -> list[Claim]:
             claim = Claim.model_validate(values)
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-            raise ClaimsError(f"{where}: {wrong}") from None
+            raise MoclipError(f"{where}: {wrong}") from None
         for what, word, words in (("place", claim.place, written["places"]), ("rule", claim.rule, sorted(RULES))):
             if word not in words:
                 hint = f"{nearest(word, words)}; there are: {', '.join(words)}"
-                raise ClaimsError(f"{where}: unknown {what} {word!r}{hint}")
+                raise MoclipError(f"{where}: unknown {what} {word!r}{hint}")
         if claim.id in claims:
-            raise ClaimsError(f"{where}: its id is used twice")
+            raise MoclipError(f"{where}: its id is used twice")
         if claim.cell and float(cell(claim.cell)) != claim.number:
-            raise ClaimsError(f"{where} says {claim.paper:g}, but its cell {claim.cell} is {cell(claim.cell):g}")
+            raise MoclipError(f"{where} says {claim.paper:g}, but its cell {claim.cell} is {cell(claim.cell):g}")
         claims[claim.id] = claim
     return sorted(claims.values(), key=lambda claim: written["places"].index(claim.place))
 
@@ -58,19 +54,14 @@ def ledger(run: Artefacts, claims: Sequence[Claim]) -> pd.DataFrame:
     """Test the claims: one row per claim, in their order, with the columns `COLUMNS`."""
     rows = []
     for claim in claims:
-        finding = _test(run, claim)
-        row = {**claim.model_dump(), **asdict(finding)}
-        row["paper"] = claim.paper if isinstance(claim.paper, str) else f"{claim.paper:g}"
-        row["why"] = "; ".join(part for part in (finding.why, claim.note) if part)
-        rows.append(row)
+        try:
+            finding = RULES[claim.rule](run, claim, **claim.args)
+        except NotRun as absent:
+            finding = Finding(Verdict.NOT_RUN, None, "what it is tested by is not in this run", str(absent))
+        printed = claim.paper if isinstance(claim.paper, str) else f"{claim.paper:g}"
+        why = "; ".join(part for part in (finding.why, claim.note) if part)
+        rows.append({**claim.model_dump(), **asdict(finding), "paper": printed, "why": why})
     return pd.DataFrame(rows)[COLUMNS]
-
-
-def _test(run: Artefacts, claim: Claim) -> Finding:
-    try:
-        return RULES[claim.rule](run, claim, **claim.args)
-    except NotRun as absent:
-        return Finding(Verdict.NOT_RUN, None, "what it is tested by is not in this run", str(absent))
 
 
 def page(ledger: pd.DataFrame) -> pd.DataFrame:

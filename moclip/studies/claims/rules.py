@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from moclip.datasets.ucf101 import CLASSES, COUNTS
-from moclip.io.artefacts import load_json, load_predictions
+from moclip.io.artefacts import load_predictions
 from moclip.report import paper
 from moclip.report.statistics import first_seed
 from moclip.report.tables import percent
@@ -34,11 +34,10 @@ def arithmetic(run: Artefacts, claim: Claim, plus: Sequence[str], minus: Sequenc
 
 def larger(run: Artefacts, claim: Claim, value: str, than: Sequence[str]) -> Finding:
     """Test whether a printed number is at least as large as all the others."""
-    others = {name: float(cell(name)) for name in than}
-    best = max(others, key=lambda name: others[name])
-    above = sum(number > float(cell(value)) for number in others.values())
-    why = f"{above} of {len(others)} others are larger; the largest: {best.split('/')[1]}, {others[best]:g}"
-    return Finding(claim.verdict(not above), others[best], why, printed(value, *than))
+    others = pd.Series({name.split("/")[1]: float(cell(name)) for name in than})
+    above = (others > cell(value)).sum()
+    why = f"{above} of {len(others)} others are larger; the largest: {others.idxmax()}, {others.max():g}"
+    return Finding(claim.verdict(not above), float(others.max()), why, printed(value, *than))
 
 
 def apart(run: Artefacts, claim: Claim, value: str, other: str, expected: bool) -> Finding:
@@ -110,8 +109,8 @@ def counted(
 def negligible(run: Artefacts, claim: Claim, extra: Sequence[str], base: Sequence[str], at_most: float) -> Finding:
     """Compare the multiply-adds of the parts ``extra``, as a share of those of ``base``, with a limit."""
     rows = run.counted("paper", [*extra, *base])
-    macs = (rows["macs_per_view"] * rows["views"]).to_numpy(float) / 1e9
-    more, before = float(macs[: len(extra)].sum()), float(macs[len(extra) :].sum())
+    gmacs = (rows["macs_per_view"] * rows["views"]).astype(float) / 1e9
+    more, before = float(gmacs[list(extra)].sum()), float(gmacs[list(base)].sum())
     share = more / before
     why = f"{' + '.join(extra)}: {more:.3g} G, beside {before:.4g} G of {' + '.join(base)}: {100 * share:.2g} %"
     return Finding(claim.verdict(share <= at_most), round(share, 5), why, _counts(rows, "paper", "multiply-adds"))
@@ -132,10 +131,8 @@ def share_of_time(run: Artefacts, claim: Claim, part: str, of: Sequence[str], at
     row: pd.Series = used.T[part]
     ratios = _ratios(row, used.drop(index=part).sum(numeric_only=True))
     share, low, high = (round(ratio / (1 + ratio), 5) for ratio in ratios)
-    verdict = (
-        Verdict.CONFIRMED if low >= at_least else Verdict.CONTRADICTED if high < at_least else Verdict.NOT_CONFIRMED
-    )
     device = f"{row['device']}, {row['threads']} threads"
+    verdict = _by_interval(low >= at_least, high < at_least)
     return Finding(verdict, share, _times(used["seconds"]), where, low, high, device)
 
 
@@ -145,8 +142,8 @@ def reading(run: Artefacts, claim: Claim, steps: Sequence[str], at_most: float) 
     decoding: pd.Series = table.T["decoding"]
     ratios = _ratios(table.loc[list(steps)].sum(numeric_only=True), decoding)
     ours, low, high = (round(ratio, 3) for ratio in ratios)
-    verdict = Verdict.CONFIRMED if high <= at_most else Verdict.CONTRADICTED if low > at_most else Verdict.NOT_CONFIRMED
     why = _times(table.loc[[*steps, "decoding"], "seconds"])
+    verdict = _by_interval(high <= at_most, low > at_most)
     return Finding(verdict, ours, why, "tables/reading.csv", low, high, str(decoding["clip"]))
 
 
@@ -160,40 +157,29 @@ def _times(seconds: pd.Series) -> str:
     return ", ".join(f"{name} {1000 * value:.3g} ms" for name, value in seconds.items())
 
 
+def _by_interval(agrees: bool, disagrees: bool) -> str:
+    """The verdict if the whole interval of our number agrees with the claim, or the whole interval disagrees."""
+    return Verdict.CONFIRMED if agrees else Verdict.CONTRADICTED if disagrees else Verdict.NOT_CONFIRMED
+
+
 # --- measured on clips ----------------------------------------------------------------------------------------------
 
 
 def accuracy(run: Artefacts, claim: Claim, system: str) -> Finding:
     """Test whether the paper's top-1 accuracy lies in the interval of ours."""
-    rows = _rows(run, "tables/results.csv", "system", system)
-    row = rows.iloc[0]
-    verdict = claim.verdict(row["low"] <= claim.number / 100 <= row["high"])
-    where = f"tables/results.csv: {row['dataset']}, {system}"
-    return _on_clips(run, verdict, rows, "accuracy", row["data"], where)
+    rows = run.table("tables/results.csv", system=system)
+    low, high = rows.iloc[0][["low", "high"]]
+    return _on_clips(run, rows, "accuracy", claim.verdict(low <= claim.number / 100 <= high), "results.csv", system)
 
 
 def gain(run: Artefacts, claim: Claim, over: str) -> Finding:
     """Test whether the interval of fusion minus another system, on the same clips, lies above zero."""
-    rows = _rows(run, "tables/fusion_gain.csv", "minus", over)
-    row = rows.iloc[0]
-    verdict = (
-        Verdict.CONFIRMED if row["low"] > 0 else Verdict.CONTRADICTED if row["high"] < 0 else Verdict.NOT_CONFIRMED
-    )
-    data = _rows(run, "tables/results.csv", "dataset", row["dataset"])["data"].iloc[0]
-    where = f"tables/fusion_gain.csv: {row['dataset']}, minus {over}"
-    return _on_clips(run, verdict, rows, "difference", data, where)
+    rows = run.table("tables/fusion_gain.csv", minus=over)
+    low, high = rows.iloc[0][["low", "high"]]
+    return _on_clips(run, rows, "difference", _by_interval(low > 0, high < 0), "fusion_gain.csv", f"minus {over}")
 
 
-def _rows(run: Artefacts, name: str, column: str, value: str) -> pd.DataFrame:
-    """The rows of a table in which ``column`` is ``value``; `NotRun` if there are none."""
-    table = run.table(name)
-    rows = table[table[column] == value]
-    if rows.empty:
-        raise NotRun(f"{name}: {column} {value}")
-    return rows
-
-
-def _on_clips(run: Artefacts, verdict: str, table: pd.DataFrame, column: str, data: str, where: str) -> Finding:
+def _on_clips(run: Artefacts, table: pd.DataFrame, column: str, verdict: str, file: str, what: str) -> Finding:
     """A finding in percent from the first row; the run's other data sets are reported in ``why``."""
     row = table.iloc[0]
     cells = [f"{each['dataset']} {percent(each[column], each['low'], each['high'])}" for _, each in table.iterrows()]
@@ -201,7 +187,8 @@ def _on_clips(run: Artefacts, verdict: str, table: pd.DataFrame, column: str, da
     if not run.ucf101:
         why += "; a tendency, on other data or in another setting than the paper's"
     ours, low, high = (round(100 * float(row[name]), 2) for name in (column, "low", "high"))
-    return Finding(run.on_ucf101(verdict), ours, why, where, low, high, data)
+    data = run.table("tables/results.csv", dataset=row["dataset"])["data"].iloc[0]
+    return Finding(run.on_ucf101(verdict), ours, why, f"tables/{file}: {row['dataset']}, {what}", low, high, data)
 
 
 def saturated(run: Artefacts, claim: Claim, at_most: float) -> Finding:
@@ -215,19 +202,19 @@ def saturated(run: Artefacts, claim: Claim, at_most: float) -> Finding:
 
 def class_accuracy(run: Artefacts, claim: Claim, class_name: str) -> Finding:
     """Test whether each accuracy that Figure 2 states for a class meets our interval."""
-    where = f"tables/per_class-{UCF101}.csv: {class_name}"
+    table = f"tables/per_class-{UCF101}.csv"
     if not run.ucf101:
-        return run.elsewhere(where)
+        return run.elsewhere(f"{table}: {class_name}")
     stated = paper.numbers("figure2").set_index("class_name").loc[class_name].drop("note").dropna()
-    row: pd.Series = run.table(f"tables/per_class-{UCF101}.csv").set_index("class_name").T[class_name]
+    row = run.table(table, class_name=class_name).iloc[0]
     met, cells = [], []
-    for system in map(str, stated.index):
-        low, high = float(row[f"{system}_low"]), float(row[f"{system}_high"])
-        bounds = [float(bound) for bound in str(stated[system]).split("-")]  # a number, or a range of several classes
+    for system, said in stated.items():
+        share, low, high = (row[f"{system}{end}"] for end in ("", "_low", "_high"))
+        bounds = [float(bound) for bound in str(said).split("-")]  # a number, or a range of several classes
         met.append(bounds[0] <= high and bounds[-1] >= low)
-        cells.append(f"{system} {percent(float(row[system]), low, high)} %")
+        cells.append(f"{system} {percent(share, low, high)} %")
     why = f"{'; '.join(cells)}; {row['n_test']} clips"
-    return Finding(claim.verdict(all(met)), float(row["fusion"]), why, where, data=UCF101)
+    return Finding(claim.verdict(all(met)), float(row["fusion"]), why, f"{table}: {class_name}", data=UCF101)
 
 
 def example(run: Artefacts, claim: Claim, class_name: str) -> Finding:
@@ -256,10 +243,8 @@ def every_class(run: Artefacts, claim: Claim) -> Finding:
 
 def clips(run: Artefacts, claim: Claim, split: str) -> Finding:
     """Count the clips of a split of UCF101 that were present and readable."""
-    path = run.run / "data" / f"{UCF101}.json"
-    if not path.is_file():
+    if not (manifest := run.manifest):
         return run.elsewhere(f"data/{UCF101}.json")
-    manifest = load_json(path)
     count = int(manifest["counts"][split])
     verdict = claim.verdict(count == claim.number) if manifest["classes"] == list(CLASSES) else Verdict.UNTESTABLE
     why = f"{count} {split} clips of {len(manifest['classes'])} classes were read"

@@ -99,7 +99,7 @@ def audit(clips: pd.DataFrame, dataset: str, stream: str, times: int, bootstrap:
     common = {"chance": 1 / clips["class_name"].nunique(), "most_frequent": (test["class_name"] == largest).mean()}
     rows = []
     for features, columns in SETS.items():
-        system = system_name(stream, features)
+        system = f"{stream}: {features}"
         estimate = metrics.accuracy(predict(clips, columns, dataset, system), dataset, system, bootstrap)
         luck = permuted(clips, columns, times)
         row = {"dataset": dataset, "stream": stream, "features": features, **estimate.columns("accuracy"), **common}
@@ -151,13 +151,8 @@ def shared(predictions: pd.DataFrame, settings: pd.DataFrame, system: str, boots
     row: dict[str, object] = {"dataset": dataset, "settings": name, "system": system}
     row |= {"accuracy": one.mean(), "settings_accuracy": two.mean(), "both": (one & two).mean()}
     row |= {"expected": (first * second).mean(), "excess": beyond.mean(), "low": low, "high": high}
-    row |= {"where_settings_fail": one[~two].mean() if (~two).any() else float("nan"), "n_fail": int((~two).sum())}
+    row |= {"where_settings_fail": one[~two].mean(), "n_fail": int((~two).sum())}
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-
-
-def system_name(stream: str, features: str) -> str:
-    """``original: all``: the name of predictions from a set of settings."""
-    return f"{stream}: {features}"
 
 
 def reading(row: Mapping[str, Any]) -> str:

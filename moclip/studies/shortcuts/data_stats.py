@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # this room loads no PyAV
     from moclip.datasets.base import VideoDataset
     from moclip.datasets.facts import Facts
 
+SPLITS = ["train", "val", "test"]
 SHOWN = ("codec", "width", "height", "fps", "frames", "seconds", "i_distance", "b_share", "kbit_s")  # of the facts
 # Lengths at which the share of longer vectors is given, in pixels of the network's units.
 LENGTHS = (0, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128)
@@ -33,17 +34,15 @@ def clips(
         b_share, kbit_s, saturated, vectors (their number), mean_length (of the vectors' longer component, scaled).
     """
     rows = []
-    for split in ("train", "val", "test"):
-        for clip in getattr(dataset, split):
-            if (fact := facts.get(clip.name)) is None:
-                continue
-            scale = factor(fact.width, fact.fps) if fact.lengths else 1.0
-            count = np.array(fact.lengths)
-            mean = (count * np.arange(len(count))).sum() / fact.scale * scale / count.sum() if count.sum() else np.nan
-            row = {"video": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split}
-            row |= {name: getattr(fact, name) for name in SHOWN}
-            row |= {"saturated": fact.saturated(bound, scale), "vectors": int(count.sum()), "mean_length": mean}
-            rows.append(row)
+    read = [(split, clip) for split in SPLITS for clip in getattr(dataset, split) if clip.name in facts]
+    for split, clip in read:
+        fact = facts[clip.name]
+        scale = factor(fact.width, fact.fps) if fact.lengths else 1.0
+        count = np.array(fact.lengths)
+        mean = (count * np.arange(len(count))).sum() / fact.scale * scale / count.sum() if count.sum() else np.nan
+        row = {"video": clip.name, "class_name": clip.class_name, "group": clip.group, "split": split}
+        row |= {name: getattr(fact, name) for name in SHOWN}
+        rows.append(row | {"saturated": fact.saturated(bound, scale), "vectors": int(count.sum()), "mean_length": mean})
     return pd.DataFrame(rows).round(6)
 
 
@@ -53,12 +52,10 @@ def classes(table: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     ``b_clips`` is the share of clips with B-frames; ``saturated`` is the share among all vectors of the class.
     """
     by = table.groupby("class_name")
-    result = table.pivot_table(index="class_name", columns="split", values="video", aggfunc="count", fill_value=0)
-    result = result.reindex(columns=["train", "val", "test"], fill_value=0)
-    result["groups"] = by["group"].nunique()
-    for name in ("seconds", "frames", "fps", "i_distance", "kbit_s", "mean_length"):
-        result[f"median_{name}"] = by[name].median()
-    result["b_clips"] = by["b_share"].apply(lambda share: float((share.fillna(0) > 0).mean()))
+    counts = pd.crosstab(table["class_name"], table["split"]).reindex(columns=SPLITS, fill_value=0)
+    medians = by[["seconds", "frames", "fps", "i_distance", "kbit_s", "mean_length"]].median().add_prefix("median_")
+    result = counts.assign(groups=by["group"].nunique()).join(medians)
+    result["b_clips"] = (table["b_share"] > 0).groupby(table["class_name"]).mean()
     weighted = (table["saturated"] * table["vectors"]).groupby(table["class_name"]).sum()
     result["saturated"] = weighted / by["vectors"].sum()
     return result.reindex(order).dropna(subset=["groups"]).round(6).reset_index()

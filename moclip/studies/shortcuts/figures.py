@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from moclip.report.figures.accuracy import percent_bars
+from moclip.report.figures.accuracy import percent_bars, stacked_bars
 
 SPLITS = {"train": "#0072B2", "val": "#56B4E9", "test": "#E69F00"}
 ONE = "#0072B2"
@@ -26,7 +25,17 @@ def page(clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound
     rows = len(classes) if len(classes) <= MANY else 12
     figure, panels = plt.subplots(4, 2, figsize=(7.2, 5.4 + 0.34 * rows), height_ratios=[rows + 4, 12, 12, rows + 4])
     (balance, saturation), (seconds, frames), (formats, motion), (i_frames, b_frames) = panels
-    _balance(balance, classes)
+    for axes in (balance, saturation, i_frames, b_frames):
+        if len(classes) <= MANY:
+            axes.set_yticks(range(len(classes)), list(classes["class_name"]))
+            axes.tick_params(axis="y", length=0)
+        else:
+            axes.set_ylabel("class number")
+        axes.set_ylim(len(classes) - 0.5, -0.5)
+    splits = {split: colour for split, colour in SPLITS.items() if classes[split].any()}
+    height = 0.8 if len(classes) <= MANY else 1.0  # thin bars need no gaps
+    stacked_bars(balance, classes[list(splits)], list(splits.values()), "clips", height, lw=0)
+    balance.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     _class_dots(saturation, classes, 100 * classes["saturated"], f"vectors beyond {bound:g} px (%)", "#D55E00")
     _histogram(seconds, clips["seconds"], "duration (s)")
     _histogram(frames, clips["frames"], "frames")
@@ -41,34 +50,20 @@ def page(clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound
 def describe(clips: pd.DataFrame, classes: pd.DataFrame, bound: float) -> str:
     """The alt text of `page`."""
     saturated = (clips["saturated"] * clips["vectors"]).sum() / max(clips["vectors"].sum(), 1)
-    medians = {name: f"median {clips[name].median():.3g}" for name in ("seconds", "frames", "i_distance")}
+    seconds, frames, distance = clips[["seconds", "frames", "i_distance"]].median()
     return (
         f"Eight panels on {len(clips)} clips of {len(classes)} classes. Clips per class by split. Share of vectors "
         f"beyond {bound:g} pixels per class ({100 * saturated:.2f} % over all). Durations in seconds "
-        f"({medians['seconds']}) and frames ({medians['frames']}). Frame sizes and rates. Share of vectors longer than "
-        f"a length. Frames per I-frame of each clip by class ({medians['i_distance']}). Share of clips with B-frames "
+        f"(median {seconds:.3g}) and frames (median {frames:.3g}). Frame sizes and rates. Share of vectors longer than "
+        f"a length. Frames per I-frame of each clip by class (median {distance:.3g}). Share of clips with B-frames "
         "per class."
     )
-
-
-def _balance(axes: Axes, classes: pd.DataFrame) -> None:
-    left = np.zeros(len(classes))
-    height = 0.8 if len(classes) <= MANY else 1.0  # thin bars need no gaps
-    for split, colour in SPLITS.items():
-        if classes[split].any():
-            axes.barh(range(len(classes)), classes[split], height, left, color=colour, lw=0, label=split)
-            left += classes[split].to_numpy()
-    _name_classes(axes, classes)
-    axes.set(xlabel="clips")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
 
 
 def _class_dots(axes: Axes, classes: pd.DataFrame, values: pd.Series, label: str, colour: str) -> None:
     size = 3.5 if len(classes) <= MANY else 2
     axes.plot(values, range(len(classes)), "o", ms=size, color=colour, clip_on=False)
     axes.hlines(range(len(classes)), 0, values, color=colour, lw=0.8)
-    _name_classes(axes, classes)
     axes.set(xlabel=label, xlim=(0, max(1.05 * values.max(), 1) if values.notna().any() else 1))
 
 
@@ -83,9 +78,7 @@ def _formats(axes: Axes, clips: pd.DataFrame) -> None:
     """Clips by codec, frame size and rate, the ten most frequent."""
     names = clips["codec"] + " " + clips["width"].astype(str) + "x" + clips["height"].astype(str)
     counted = (names + " @ " + clips["fps"].map("{:.5g}".format)).value_counts().head(10)
-    axes.barh(range(len(counted)), counted, color=ONE)
-    for place, count in enumerate(counted):
-        axes.text(count, place, f" {count}", va="center", fontsize=7)
+    axes.bar_label(axes.barh(range(len(counted)), counted, color=ONE), fmt=" %d", fontsize=7)
     axes.set_yticks(range(len(counted)), list(counted.index))
     axes.set(xlabel="clips", ylim=(max(len(counted), 4) - 0.5, -0.5), xlim=(0, 1.15 * counted.max()))
     axes.tick_params(axis="y", length=0)
@@ -106,25 +99,15 @@ def _motion(axes: Axes, longer: pd.DataFrame, bound: float) -> None:
 
 
 def _i_frames(axes: Axes, clips: pd.DataFrame, classes: pd.DataFrame) -> None:
-    places = {name: place for place, name in enumerate(classes["class_name"])}
-    axes.plot(clips["i_distance"], clips["class_name"].map(places), "|", ms=5, mew=0.8, color=ONE)
-    _name_classes(axes, classes)
-    axes.set(xlabel="Frames per I-frame (one mark per clip)", xscale="log")
+    places = pd.Index(classes["class_name"]).get_indexer(clips["class_name"])
+    axes.plot(clips["i_distance"], places, "|", ms=5, mew=0.8, color=ONE)
     low, high = clips["i_distance"].min(), clips["i_distance"].max()
-    axes.set_xlim(max(low / 1.5, 0.7), high * 1.5)
+    limits = (max(low / 1.5, 0.7), high * 1.5)
+    axes.set(xlabel="Frames per I-frame (one mark per clip)", xscale="log", xlim=limits)
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low / 1.5 <= tick <= high * 1.5]
     ticks = ticks if len(ticks) > 1 else sorted({round(low), round(high)})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-
-
-def _name_classes(axes: Axes, classes: pd.DataFrame) -> None:
-    if len(classes) <= MANY:
-        axes.set_yticks(range(len(classes)), list(classes["class_name"]))
-        axes.tick_params(axis="y", length=0)
-    else:
-        axes.set_ylabel("class number")
-    axes.set_ylim(len(classes) - 0.5, -0.5)
 
 
 def shortcut_bars(axes: Axes, audit: pd.DataFrame, colours: dict[str, str]) -> None:
@@ -144,8 +127,7 @@ def shortcut_bars(axes: Axes, audit: pd.DataFrame, colours: dict[str, str]) -> N
 
 def ablation_dots(axes: Axes, ablation: pd.DataFrame, colours: dict[str, str]) -> None:
     """Accuracy from each setting alone (filled), from all others (open) and from all settings (line), by stream."""
-    features = list(dict.fromkeys(ablation["feature"]))
-    streams = list(dict.fromkeys(ablation["stream"]))
+    features, streams = (list(dict.fromkeys(ablation[column])) for column in ("feature", "stream"))
     for offset, stream in zip(np.linspace(-0.15, 0.15, len(streams)) * (len(streams) > 1), streams, strict=True):
         table = ablation[ablation["stream"] == stream].set_index("feature").loc[features]
         places, colour = np.arange(len(features)) + offset, colours[stream]
@@ -159,6 +141,4 @@ def ablation_dots(axes: Axes, ablation: pd.DataFrame, colours: dict[str, str]) -
 
 def _legend_below(axes: Axes, columns: int) -> None:
     """A legend below the figure, regardless of its height."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
+    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)

@@ -160,8 +160,6 @@ def test_fusions_by_hand():
     torch.testing.assert_close(fuse_scores([one, two], (3, 1), "logit"), torch.tensor([[1.5, 0.25]]))
     shares = 0.75 * softmax(one.numpy(), axis=1) + 0.25 * softmax(two.numpy(), axis=1)
     torch.testing.assert_close(fuse_scores([one, two], (3, 1), "softmax").exp(), torch.from_numpy(shares))
-    with pytest.raises(ValueError, match="'softmax' or 'logit', not 'max'"):
-        fuse_scores([one, two], (1, 1), "max")
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -10,6 +10,7 @@ import yaml
 
 from moclip.config.load import load_config
 from moclip.datasets.ucf101 import CLASSES
+from moclip.errors import MoclipError
 from moclip.io.paths import project_root
 from moclip.report import paper
 from moclip.studies.claims import figures
@@ -176,7 +177,7 @@ def test_mistakes_are_named(tmp_path, field, value, message):
     written = yaml.safe_load(claims.CLAIMS.read_text())
     written["claims"][0][field] = value
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump(written))
-    with pytest.raises(claims.ClaimsError, match=message):
+    with pytest.raises(MoclipError, match=message):
         claims.load_claims(tmp_path / "claims.yaml")
 
 
