@@ -26,7 +26,7 @@ from moclip.io.fingerprints import FileHashes
 from moclip.io.parallel import ClipsError, for_each_file
 from moclip.io.paths import data_dir
 from moclip.video import VideoError, transcode
-from moclip.video.scan import open_motion
+from moclip.video.scan import read_chunks
 
 SUFFIX = ".m4v"
 REENCODED = ", re-encoded at 340x256 (MPEG-4, GOP 12)"
@@ -271,9 +271,9 @@ def _reencode(source: Path, target: Path) -> None:
     """
     with atomic_path(target) as temporary:
         transcode(source, temporary)
-        with open_motion(temporary) as (_, chunks):  # usually the first chunk has some
-            if not any(any(chunk.has_motion) for chunk in chunks):
-                raise VideoError(source, NO_MOTION)
+        # Usually the first chunk has some.
+        if not any(chunk.has_motion.any() for chunk in read_chunks(temporary)):
+            raise VideoError(source, NO_MOTION)
         if sha256_file(source) != target.stem:
             raise VideoError(source, "it was changed while it was re-encoded")
 

@@ -21,7 +21,7 @@ from moclip.config.strategies import strategy
 from moclip.inputs.accumulate import accumulate
 from moclip.inputs.transforms import GridShape, InputScale, by_torch
 from moclip.video import Motion
-from moclip.video.blocks import refine
+from moclip.video.layout import refine
 
 # --- what the views are ---------------------------------------------------------------------------------------------
 

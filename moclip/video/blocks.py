@@ -1,25 +1,15 @@
 """Block vectors, from FFmpeg's list to a regular grid."""
 
-import math
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from moclip.video.layout import CHUNK, COARSEST, FUTURE, INTRA
-
-
-class Chunk(NamedTuple):
-    """Consecutive frames on one grid. The chunks of a `Gridder` share their memory: use one before taking the next."""
-
-    grid: np.ndarray  # int16 (n, gh, gw, 2), units of 1 / scale pixels, destination minus source, see `Motion`
-    mask: np.ndarray  # uint8 (n, gh, gw)
-    types: list[str]  # "I", "P", "B"
-    has_motion: list[bool]
-    block_size: int
+from moclip.video.layout import CHUNK, COARSEST, FUTURE, INTRA, grid_shape, refine
+from moclip.video.motion import Motion
 
 
 class Gridder:
-    """Collects frames on the coarsest grid that holds all blocks so far exactly.
+    """Collects frames, chunk by chunk, on the coarsest grid that holds all blocks so far exactly.
 
     Where blocks overlap, a vector into the past has precedence over one into the future, and of two into the past the
     last one in the list: CoViAR's loader also writes them in the order of the list. In H.264, FFmpeg marks every vector
@@ -44,8 +34,7 @@ class Gridder:
         self._grid_vectors = _kernels.grid_vectors
         self.width, self.height = width, height
         self.block_size, self.scale = COARSEST, 0
-        self._types: list[str] = []
-        self._has_motion: list[bool] = []
+        self._added: list[tuple[str, bool]] = []  # type, has_motion
         self._make_room()
 
     def _make_room(self) -> None:
@@ -68,7 +57,7 @@ class Gridder:
         ValueError
             Vectors of several scales.
         """
-        grid, mask = self._frames[len(self._types)]
+        grid, mask = self._frames[len(self._added)]
         past = 0
         if vectors is None:
             grid[:] = 0
@@ -77,52 +66,33 @@ class Gridder:
             past, largest, scale = self._grid_vectors(vectors, grid, mask, self.block_size)
             if past and (largest < self.block_size or scale != self.scale or not scale):
                 self._adapt(vectors, largest, scale)
-        self._types.append(kind)
-        self._has_motion.append(past > 0)
+        self._added.append((kind, past > 0))
 
-    def full(self) -> bool:
-        """Whether there is no room for another frame."""
-        return len(self._types) == CHUNK
+    def ends_before(self, kind: str) -> bool:
+        """Whether a frame of this type begins another chunk: every I-frame does, and what follows 32 frames."""
+        return len(self._added) == CHUNK or (kind == "I" and len(self._added) > 0)
 
-    def take(self) -> Chunk | None:
-        """The frames added since the last call, or None. The next `add` overwrites its arrays."""
-        n = len(self._types)
-        if not n:
-            return None
-        chunk = Chunk(self._grid[:n], self._mask[:n], self._types, self._has_motion, self.block_size)
-        self._types, self._has_motion = [], []
-        return chunk
+    def take(self, **facts: Any) -> Motion:
+        """The frames added since the last call; ``facts`` are what `Motion` says beside them.
+
+        Chunks share their memory: the next `add` overwrites the grid and the mask.
+        """
+        n = len(self._added)
+        types, has_motion = zip(*self._added, strict=True)
+        self._added = []
+        arrays = self._grid[:n], self._mask[:n], np.array(types, "U1"), np.array(has_motion, bool)
+        return Motion(*arrays, self.scale or 1, self.block_size, self.width, self.height, **facts)
 
     def _adapt(self, vectors: np.ndarray, block_size: int, scale: int) -> None:
         """Take over the scale of the first vectors, and refine all grids of the chunk to ``block_size``."""
-        if scale < 0:
-            raise ValueError("vectors of several scales in one frame")
-        if scale < 1 or scale & (scale - 1):
-            raise ValueError(f"vectors of {scale} units per pixel, which is no power of two")
-        if self.scale not in (0, scale):
-            raise ValueError(f"vectors of {scale} units per pixel after vectors of {self.scale}")
+        if scale < 1 or scale & (scale - 1) or self.scale not in (0, scale):
+            units = "several scales" if scale < 0 else f"{scale} units per pixel after vectors of {self.scale}"
+            raise ValueError(f"vectors of {units}; a video must have one scale, a power of two")
         self.scale = scale
         if block_size < self.block_size:
-            n, fit = len(self._types), (self.block_size, block_size, self.height, self.width)
+            n, fit = len(self._added), (self.block_size, block_size, self.height, self.width)
             grid, mask = refine(self._grid[:n], *fit), refine(self._mask[:n], *fit)
             self.block_size = block_size
             self._make_room()
             self._grid[:n], self._mask[:n] = grid, mask
             self._grid_vectors(vectors, *self._frames[n], block_size)
-
-
-def grid_shape(height: int, width: int, block_size: int) -> tuple[int, int]:
-    """Rows and columns of the grid of a frame; height, width and block_size in pixels."""
-    return math.ceil(height / block_size), math.ceil(width / block_size)
-
-
-def refine(array: np.ndarray, block_size: int, finer: int, height: int, width: int) -> np.ndarray:
-    """Repeat the cells of grids (n, gh, gw, ...) so that their side is ``finer`` instead of ``block_size`` pixels.
-
-    With ``finer`` 1 the result is a field: (n, height, width, ...).
-    """
-    if block_size == finer:
-        return array
-    factor = block_size // finer
-    rows, columns = grid_shape(height, width, finer)
-    return np.repeat(np.repeat(array, factor, axis=1)[:, :rows], factor, axis=2)[:, :, :columns]

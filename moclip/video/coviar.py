@@ -17,8 +17,6 @@ from moclip.video.fields import accumulate
 from moclip.video.motion import FIELDS, Motion
 from moclip.video.probe import TRANSCODE_ADVICE
 
-GOP = 12
-
 
 class CoviarMotion:
     """The motion of a raw MPEG-4 stream as CoViAR's loader returns it.
@@ -39,7 +37,7 @@ class CoviarMotion:
         CoViAR cannot read such a video: it is no raw MPEG-4 stream, or it has B-frames.
     """
 
-    def __init__(self, motion: Motion, gop: int = GOP) -> None:
+    def __init__(self, motion: Motion, gop: int = 12) -> None:
         if (motion.codec, motion.container) != ("mpeg4", "m4v"):
             raise ValueError(f"CoViAR reads raw MPEG-4, not {motion.codec} in {motion.container}; {TRANSCODE_ADVICE}")
         if "B" in motion.types:

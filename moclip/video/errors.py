@@ -25,11 +25,8 @@ class VideoError(MoclipError):
     """
 
     def __init__(self, path: Path | str, cause: str, advice: str = "") -> None:
-        self.path = Path(path)
-        self.cause = cause
-        self.advice = advice
-        super().__init__(f"{self.path}: {cause}" + (f"; {advice}" if advice else ""))
+        super().__init__(Path(path), cause, advice)  # a worker process sends the error back by these arguments
+        self.path, self.cause, self.advice = self.args
 
-    def __reduce__(self) -> tuple[type["VideoError"], tuple[Path, str, str]]:
-        # The default pickles the message as the only argument, and a worker process could not send it back.
-        return type(self), (self.path, self.cause, self.advice)
+    def __str__(self) -> str:
+        return f"{self.path}: {self.cause}" + (f"; {self.advice}" if self.advice else "")

@@ -8,7 +8,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from moclip.video.errors import VideoError
-from moclip.video.probe import open_video
+from moclip.video.probe import open_video, video_errors
 
 
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -36,8 +36,6 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.nda
         The file cannot be read, is damaged before the last frame requested, or has fewer frames.
     """
     wanted = [int(index) for index in indices]
-    if not wanted or min(wanted) < 0:
-        raise ValueError(f"indices must be 0 or more, and at least one, not {wanted}")
     pictures = decode_pictures(path, set(wanted), upright=True)
     if len({picture.shape for picture in pictures.values()}) > 1:
         raise VideoError(path, "changes its size between the frames requested")
@@ -56,17 +54,17 @@ def decode_pictures(path: Path | str, indices: set[int], upright: bool = False) 
 
     Raises
     ------
-    VideoError
+    ValueError, VideoError
         As `read_frames`; or FFmpeg cannot convert pictures of this format.
     """
+    if not indices or min(indices) < 0:
+        raise ValueError(f"indices must be 0 or more, and at least one, not {sorted(indices)}")
     with open_video(path) as video:
         frames = enumerate(video.frames(until=max(indices)))
-        return {number: _to_picture(frame, path, upright) for number, frame in frames if number in indices}
+        return {number: _to_picture(frame, video.path, upright) for number, frame in frames if number in indices}
 
 
-def _to_picture(frame: av.VideoFrame, path: Path | str, upright: bool) -> np.ndarray:
-    try:
+def _to_picture(frame: av.VideoFrame, path: Path, upright: bool) -> np.ndarray:
+    with video_errors(path, f"its {frame.format.name} pictures cannot be converted", ""):
         picture = frame.reformat(format="rgb24", interpolation=Interpolation.BICUBIC).to_ndarray()
-    except (av.FFmpegError, ValueError) as error:
-        raise VideoError(path, f"its {frame.format.name} pictures cannot be converted ({error})") from error
     return np.rot90(picture, frame.rotation // 90) if upright else picture  # phones film sideways and say so

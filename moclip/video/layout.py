@@ -23,3 +23,20 @@ VECTOR = np.dtype(
     align=True,
 )
 """FFmpeg's AVMotionVector."""
+
+
+def grid_shape(height: int, width: int, block_size: int) -> tuple[int, int]:
+    """Rows and columns of the grid of a frame; height, width and block_size in pixels."""
+    return -(-height // block_size), -(-width // block_size)  # rounded up
+
+
+def refine(array: np.ndarray, block_size: int, finer: int, height: int, width: int) -> np.ndarray:
+    """Repeat the cells of grids (n, gh, gw, ...) so that their side is ``finer`` instead of ``block_size`` pixels.
+
+    With ``finer`` 1 the result is a field: (n, height, width, ...).
+    """
+    if block_size == finer:
+        return array
+    factor = block_size // finer
+    rows, columns = grid_shape(height, width, finer)
+    return np.repeat(np.repeat(array, factor, axis=1)[:, :rows], factor, axis=2)[:, :, :columns]

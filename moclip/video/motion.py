@@ -6,11 +6,12 @@ from functools import cached_property
 
 import numpy as np
 
-from moclip.video.blocks import refine
 from moclip.video.fields import accumulate, quantise
+from moclip.video.layout import refine
 from moclip.video.probe import TRANSCODE_ADVICE
 
 FIELDS = ("accumulated", "raw")
+PER_FRAME = ("grid", "mask", "types", "has_motion")  # arrays of `Motion`
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class Motion:
     block_size: int
     width: int
     height: int
-    fps: float
+    fps: float = 0.0
     source: str = ""
     codec: str = ""
     container: str = ""
@@ -143,7 +144,6 @@ class Motion:
             for place, grid in enumerate(vectors if bound is None else quantise(vectors, bound)):  # one by one: faster
                 out[place] = refine(grid[None], self.block_size, 1, self.height, self.width)[0]
             return out
-        self._check_order()
         stretches = list(zip((self.last_i_frames[indices] + 1).tolist(), (indices + 1).tolist(), strict=True))
         accumulate(self.grids, stretches, out, self.block_size, self.scale, bound)
         return out
@@ -166,7 +166,6 @@ class Motion:
         IndexError, ValueError
             As for `accumulated`.
         """
-        self._check_order()
         first = self.last_i_frames[self._indices([t])[0]] + 1
         return first + np.flatnonzero(self.has_motion[first : t + 1])
 
@@ -178,12 +177,19 @@ class Motion:
         IndexError, ValueError
             As for `accumulated`.
         """
-        self._check_order()
         return max(int(self.last_i_frames[self._indices([t])[0]]), 0), int(t)
 
     @cached_property
     def last_i_frames(self) -> np.ndarray:
-        """For each frame, the last I-frame up to it, or -1: int64 (T,)."""
+        """For each frame, the last I-frame up to it, or -1: int64 (T,).
+
+        Raises
+        ------
+        ValueError
+            The video has B-frames.
+        """
+        if "B" in self.types:
+            raise ValueError(f"B-frames do not say which frame their vectors point to; {TRANSCODE_ADVICE}")
         return np.maximum.accumulate(np.where(self.types == "I", np.arange(len(self)), -1))
 
     def _indices(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -192,7 +198,3 @@ class Motion:
         if len(outside):
             raise IndexError(f"frame {outside[0]} is not in 0..{len(self) - 1}")
         return indices
-
-    def _check_order(self) -> None:
-        if "B" in self.types:
-            raise ValueError(f"B-frames do not say which frame their vectors point to; {TRANSCODE_ADVICE}")

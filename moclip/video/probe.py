@@ -24,6 +24,7 @@ MOTION_CODECS = frozenset({
 MAX_PIXELS = 64 << 20  # twice 8K. A damaged header may ask for any amount of memory.
 # Tags need not be UTF-8. From PyAV 19 on they never fail, and this argument no longer exists.
 _ANY_TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+HOLD_BACK = ("mpeg1video", "mpeg2video", "mpeg4")  # their decoders release a frame only when the next one arrives
 TRANSCODE_ADVICE = "re-encode it with moclip.video.transcode(src, dst) and read that"
 
 
@@ -101,11 +102,7 @@ class OpenVideo:
     path: Path
     container: InputContainer
     stream: VideoStream
-
-    @property
-    def codec(self) -> str:
-        """FFmpeg's name of the codec."""
-        return self.stream.codec_context.codec.canonical_name
+    codec: str  # FFmpeg's name
 
     def packets(self) -> Iterator[av.Packet]:
         """All packets, with the empty one at the end.
@@ -113,13 +110,14 @@ class OpenVideo:
         Raises
         ------
         VideoError
-            Damaged, or fewer packets than the header announces.
+            Fewer packets than the header announces.
+        av.FFmpegError
+            Damaged; `open_video` makes it a `VideoError`.
         """
         count = 0
-        with _video_errors(self.path):
-            for packet in self.container.demux(self.stream):
-                count += packet.size > 0
-                yield packet
+        for packet in self.container.demux(self.stream):
+            count += packet.size > 0
+            yield packet
         if count < self.stream.frames:
             raise VideoError(self.path, f"breaks off: {count} of the {self.stream.frames} announced frames are there")
 
@@ -134,24 +132,24 @@ class OpenVideo:
         until : int, optional
             Stop after this frame.
         last_too : bool
-            Vectors of the last frame are needed, too. Decoders that hold a frame back (`_holds_back`) release the last
-            one without its vectors, unless another frame follows: the first one is sent again, and then dropped.
+            Vectors of the last frame are needed, too. Decoders that hold a frame back release the last one without its
+            vectors, unless another frame follows: the first one is sent again, and then dropped.
 
         Raises
         ------
         VideoError
             Damaged, no frames, or fewer than ``until`` asks for.
         """
-        count = 0
-        first: av.Packet | None = None
-        with _video_errors(self.path):  # the caller's own errors do not pass through here
+        count, first = 0, b""
+        context = self.stream.codec_context
+        with video_errors(self.path):  # the caller's own errors do not pass through here
             for packet in self.packets():
-                if last_too and first is None and packet.is_keyframe:
-                    first = packet
-                if packet.size or first is None or not self._holds_back():
-                    frames = packet.decode()
+                if last_too and not first and packet.is_keyframe:
+                    first = bytes(packet)
+                if not packet.size and first and context.has_b_frames and self.codec in HOLD_BACK:
+                    frames = [*context.decode(av.Packet(first)), *packet.decode()][:-1]
                 else:
-                    frames = [*_copy(first).decode(), *packet.decode()][:-1]
+                    frames = packet.decode()
                 for frame in frames:
                     if frame.is_corrupt:
                         raise VideoError(self.path, f"frame {count} is damaged or the file breaks off there")
@@ -163,9 +161,6 @@ class OpenVideo:
             raise VideoError(self.path, "no frames in it")
         if until is not None:
             raise VideoError(self.path, f"has {count} frames; frame {until} does not exist")
-
-    def _holds_back(self) -> bool:
-        return bool(self.stream.codec_context.has_b_frames) and self.codec in ("mpeg1video", "mpeg2video", "mpeg4")
 
     def frame_rate(self, stamps: Sequence[int]) -> float:
         """Average frames per second, FFmpeg's guess where the file does not say, or 0.0.
@@ -191,11 +186,12 @@ def open_video(path: Path | str) -> Iterator[OpenVideo]:
     Frame threads lose or misplace motion vectors (H.264 with B-frames), so no reader here uses them.
     """
     path = Path(path)
-    known = _container(path)
-    with _video_errors(path):
-        # The whole path: FFmpeg takes what stands before a colon for a protocol.
-        container = av.open(str(path.absolute()), format=known, **_ANY_TAGS)  # type: ignore[call-overload]
-    with container:
+    format_ = _container(path)
+    # The whole path: FFmpeg takes what stands before a colon for a protocol.
+    with (
+        video_errors(path),
+        av.open(str(path.absolute()), format=format_, **_ANY_TAGS) as container,  # type: ignore[call-overload]
+    ):
         if not container.streams.video or container.format.name == "tty":  # FFmpeg draws .txt files as terminals
             raise VideoError(path, "no video stream in it")
         stream = container.streams.video[0]
@@ -204,31 +200,23 @@ def open_video(path: Path | str) -> Iterator[OpenVideo]:
             raise VideoError(path, "no decoder for its video", "the file is damaged or of a codec that FFmpeg lacks")
         context.thread_count = 1
         if context.width * context.height > MAX_PIXELS:
-            size = f"{context.width}x{context.height}"
-            raise VideoError(path, f"pictures of {size}, more than {MAX_PIXELS >> 20} megapixels")
-        options = {"max_pixels": str(MAX_PIXELS)}  # for sizes that change on the way
-        if container.format.name == "m4v":
-            # Raw MPEG-4 has no container that would reveal a cut, so even a few missing bits must count. Elsewhere
-            # this is too strict: it rejects sound XviD files whose packets hold two frames.
-            options["err_detect"] = "aggressive"
-        context.options = options
-        yield OpenVideo(path, container, stream)
-
-
-def _copy(packet: av.Packet) -> av.Packet:
-    copy = av.Packet(packet.size)
-    copy.update(bytes(packet))
-    copy.stream = packet.stream
-    return copy
+            raise VideoError(path, f"pictures of {context.width}x{context.height}, over {MAX_PIXELS >> 20} megapixels")
+        # Raw MPEG-4 has no container that would reveal a cut, so even a few missing bits must count. Elsewhere this is
+        # too strict: it rejects sound XviD files whose packets hold two frames.
+        strict = {"err_detect": "aggressive"} if container.format.name == "m4v" else {}
+        context.options = strict | {"max_pixels": str(MAX_PIXELS)}  # for sizes that change on the way
+        yield OpenVideo(path, container, stream, context.codec.canonical_name)
 
 
 @contextmanager
-def _video_errors(path: Path) -> Iterator[None]:
+def video_errors(
+    path: Path, cause: str = "cannot be read", advice: str = "it is damaged or no video"
+) -> Iterator[None]:
     """FFmpeg's errors as `VideoError`."""
     try:
         yield
     except av.FFmpegError as error:
-        raise VideoError(path, f"cannot be read ({error.strerror})", "the file is damaged or no video") from error
+        raise VideoError(path, f"{cause} ({error.strerror})", advice) from error
 
 
 def _container(path: Path) -> str | None:
@@ -238,18 +226,14 @@ def _container(path: Path) -> str | None:
     frames.
     """
     try:
-        if path.is_dir():
-            raise VideoError(path, "a directory, not a video")
         if not path.stat().st_size:  # also a pipe, which would never end
             raise VideoError(path, "the file is empty")
         with path.open("rb", buffering=0) as file:
             begin = file.read(12)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a NUL in the path is a ValueError
+    except FileNotFoundError:
         raise VideoError(path, "no such file") from None
-    except OSError as error:  # a name too long, a file that may not be read
-        raise VideoError(path, f"cannot be opened ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # a directory, a name too long or with a NUL, a file that may not be read
+        raise VideoError(path, f"cannot be opened ({error.args[-1]})") from error
     if begin[:4] == b"\0\0\1\xb0":
         return "m4v"
-    if begin[:4] == b"RIFF" and begin[8:] == b"AVI ":
-        return "avi"
-    return None
+    return "avi" if begin[:4] == b"RIFF" and begin[8:] == b"AVI " else None

@@ -48,11 +48,8 @@ def read_residual(
     VideoError
         As `read_frames`.
     """
-    pairs = []
-    for start, frame in map(motion.locate, indices):
-        pairs.append((frame, start if accumulated or frame == start else frame - 1))
-    if not pairs:
-        raise ValueError("indices must hold at least one frame")
+    located = map(motion.locate, indices)
+    pairs = [(frame, start if accumulated or frame == start else frame - 1) for start, frame in located]
     fields = motion.fields(indices, "accumulated" if accumulated else "raw")
     pictures = decode_pictures(path, {number for pair in pairs for number in pair})
     height, width = fields.shape[1:3]

@@ -1,7 +1,8 @@
 """Motion vectors from the bitstream: one decoding pass, chunk by chunk."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from av.sidedata.motionvectors import MotionVectors
 from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import PictureType
 
-from moclip.video.blocks import Chunk, Gridder, grid_shape, refine
+from moclip.video.blocks import Gridder
 from moclip.video.errors import VideoError
-from moclip.video.layout import CHUNK, COARSEST, VECTOR
-from moclip.video.motion import Motion
-from moclip.video.probe import MOTION_CODECS, TRANSCODE_ADVICE, OpenVideo, open_video
+from moclip.video.layout import VECTOR, refine
+from moclip.video.motion import PER_FRAME, Motion
+from moclip.video.probe import MOTION_CODECS, TRANSCODE_ADVICE, open_video
 
 SLACK = 512  # grids grow by at most this many frames at a time; the system moves large blocks without copying them
 _NO_FRAME = av.VideoFrame()
@@ -42,43 +43,32 @@ def read_motion(path: Path | str, until: int | None = None) -> Motion:
         The file is missing, no video, damaged or breaks off, changes its size, or its codec exports no vectors; or
         the video has fewer frames than ``until`` asks for.
     """
-    with open_motion(path, until) as (facts, chunks):
-        return _join(chunks, facts)
-
-
-def _join(chunks: Iterable[Chunk], facts: dict[str, Any]) -> Motion:
-    height, width, block_size = facts["height"], facts["width"], COARSEST
-    shape = (2 * CHUNK, *grid_shape(height, width, block_size))
-    arrays: list[np.ndarray] = [np.empty((*shape, 2), np.int16), np.empty(shape, np.uint8)]
-    types: list[str] = []
-    has_motion: list[bool] = []
-    for chunk in chunks:
+    arrays: dict[str, np.ndarray] = {}
+    count = block_size = 0
+    for chunk in read_chunks(path, until):
         if chunk.block_size < block_size:
-            arrays = [refine(array, block_size, chunk.block_size, height, width).copy() for array in arrays]
-            block_size = chunk.block_size
-        begin, end = len(types), len(types) + len(chunk.types)
-        for array, part in zip(arrays, (chunk.grid, chunk.mask), strict=True):
-            if end > len(array):  # grow in place: no second copy is made. What is added is also written, with zeros.
-                longer = max(end, len(array) + min(len(array), SLACK))
-                array.resize((longer, *array.shape[1:]), refcheck=False)
-            array[begin:end] = part
-        types += chunk.types
-        has_motion += chunk.has_motion
-    for array in arrays:
-        array.resize((len(types), *array.shape[1:]), refcheck=False)
-    return Motion(arrays[0], arrays[1], np.array(types, "U1"), np.array(has_motion), block_size=block_size, **facts)
+            fit = (block_size, chunk.block_size, chunk.height, chunk.width)
+            arrays |= {name: refine(arrays[name], *fit).copy() for name in ("grid", "mask")}
+        begin, count, block_size = count, count + len(chunk), chunk.block_size
+        for name in PER_FRAME:
+            part = getattr(chunk, name)
+            array = arrays.setdefault(name, part[:0].copy())
+            if count > len(array):  # grow in place: no second copy is made. What is added is also written, with zeros.
+                array.resize((min(2 * count, count + SLACK), *array.shape[1:]), refcheck=False)
+            array[begin:count] = part
+    for array in arrays.values():
+        array.resize((count, *array.shape[1:]), refcheck=False)
+    return replace(chunk, **arrays)  # type: ignore[arg-type]
 
 
-@contextmanager
-def open_motion(path: Path | str, until: int | None = None) -> Iterator[tuple[dict[str, Any], Iterator[Chunk]]]:
+def read_chunks(path: Path | str, until: int | None = None) -> Iterator[Motion]:
     """Read a video's motion chunk by chunk, in constant memory.
 
     Yields
     ------
-    facts : dict
-        ``width``, ``height``, ``codec``, ``container`` of a `Motion`; ``scale`` and ``fps`` once the chunks are read.
-    chunks : iterator of Chunk
-        A new one at every I-frame, and after 32 frames. The block size may become smaller on the way, never larger.
+    Motion
+        A new one at every I-frame, and after 32 frames. They share their memory: use one before taking the next. The
+        block size may become smaller on the way, never larger. Its ``scale`` and ``fps`` are known in the last one.
 
     Raises
     ------
@@ -90,32 +80,24 @@ def open_motion(path: Path | str, until: int | None = None) -> Iterator[tuple[di
         if video.codec not in MOTION_CODECS:
             raise VideoError(path, f"FFmpeg exports no motion vectors from {video.codec}", TRANSCODE_ADVICE)
         context.options |= _MOTION_ONLY
-        facts: dict[str, Any] = {"width": context.width, "height": context.height, "codec": video.codec}
-        facts["container"] = video.container.format.name
-        yield facts, _chunks(video, facts, until)
-
-
-def _chunks(video: OpenVideo, facts: dict[str, Any], until: int | None) -> Iterator[Chunk]:
-    width, height = facts["width"], facts["height"]
-    # FFmpeg keeps no vectors of MPEG-4's B-frames and lists zeros in their place.
-    without, snow = "IB" if video.codec == "mpeg4" else "I", video.codec == "snow"
-    gridder = Gridder(width, height)
-    stamps: list[int] = []
-    for number, frame in enumerate(video.frames(until, last_too=True)):
-        if frame.width != width or frame.height != height:
-            raise VideoError(video.path, f"changes its size in frame {number}", TRANSCODE_ADVICE)
-        kind = _TYPES.get(frame.pict_type, "P")
-        if (kind == "I" or gridder.full()) and (chunk := gridder.take()):
-            yield chunk
-        try:
-            gridder.add(kind, None if kind in without else _vectors(frame, snow))
-        except ValueError as error:
-            raise VideoError(video.path, f"frame {number}: {error}", TRANSCODE_ADVICE) from error
-        if frame.pts is not None:
-            stamps.append(frame.pts)
-    facts |= {"scale": gridder.scale or 1, "fps": video.frame_rate(stamps)}
-    if chunk := gridder.take():
-        yield chunk
+        facts = {"codec": video.codec, "container": video.container.format.name}
+        # FFmpeg keeps no vectors of MPEG-4's B-frames and lists zeros in their place.
+        without, snow = "IB" if video.codec == "mpeg4" else "I", video.codec == "snow"
+        gridder = Gridder(context.width, context.height)
+        stamps: list[int] = []
+        for number, frame in enumerate(video.frames(until, last_too=True)):
+            if frame.width != gridder.width or frame.height != gridder.height:
+                raise VideoError(path, f"changes its size in frame {number}", TRANSCODE_ADVICE)
+            kind = _TYPES.get(frame.pict_type, "P")
+            if gridder.ends_before(kind):
+                yield gridder.take(**facts)
+            try:
+                gridder.add(kind, None if kind in without else _vectors(frame, snow))
+            except ValueError as error:
+                raise VideoError(path, f"frame {number}: {error}", TRANSCODE_ADVICE) from error
+            if frame.pts is not None:
+                stamps.append(frame.pts)
+        yield gridder.take(fps=video.frame_rate(stamps), **facts)
 
 
 def _vectors(frame: av.VideoFrame, snow: bool) -> np.ndarray | None:

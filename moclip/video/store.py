@@ -1,17 +1,17 @@
-"""Motion on disk: one file per clip. Any frame can be read without unpacking the others, and without PyAV.
+"""Motion on disk: one file per clip. Any frame can be read without unpacking the others.
 
 A file is in the safetensors format. ``packed`` holds chunks of frames one after another. A chunk starts at every
 I-frame and after 32 frames, and is a zlib stream of its grids and masks on the coarsest grid that holds them exactly
-(`_pack`). Beside it are ``types`` and ``has_motion`` of each frame and, for each chunk, ``starts`` (its first frame),
-``offsets`` (its place in ``packed``) and ``blocks`` (its block size). The header holds numbers, names and a checksum.
+(`_pack`). Beside it are ``types`` (in ASCII) and ``has_motion`` of each frame and, for each chunk, ``starts`` (its
+first frame), ``offsets`` (its place in ``packed``) and ``blocks`` (its block size). The header holds numbers, names and
+a checksum.
 """
 
 import json
-import math
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
 from moclip.io.files import atomic_path, sha256_file
-from moclip.video.blocks import Chunk, grid_shape, refine
 from moclip.video.errors import VideoError
-from moclip.video.layout import CHUNK, COARSEST
-from moclip.video.motion import Motion
-from moclip.video.scan import open_motion
+from moclip.video.layout import CHUNK, COARSEST, grid_shape, refine
+from moclip.video.motion import PER_FRAME, Motion
+from moclip.video.scan import read_chunks
 
 SUFFIX = ".safetensors"
 _FACTS = ("scale", "block_size", "width", "height", "fps", "codec", "container", "source")
-_LETTERS = "IPB"
 
 
 def content_path(store: Path, sha256: str) -> Path:
@@ -42,6 +40,7 @@ class StoredMotion(Motion):
     ``grid`` and ``mask`` unpack everything on first use.
     """
 
+    key: str
     _arrays: dict[str, np.ndarray]
 
     @cached_property
@@ -52,17 +51,12 @@ class StoredMotion(Motion):
     @cached_property
     def mask(self) -> np.ndarray:  # type: ignore[override]
         """uint8 (T, gh, gw), see `Motion`."""
-        parts = []
-        for chunk, side in enumerate(self._arrays["blocks"].tolist()):
-            planes, shape = self._unpack(chunk)
-            mask = planes[4 * math.prod(shape) :].reshape(shape)
-            parts.append(refine(mask, side, self.block_size, self.height, self.width))
-        return np.concatenate(parts)
+        fit = self.block_size, self.height, self.width
+        sides = self._arrays["blocks"].tolist()
+        return np.concatenate([refine(self._unpack(chunk)[4], side, *fit) for chunk, side in enumerate(sides)])
 
     def grids(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """Block grids of some frames: int16 (S, gh, gw, 2)."""
-        if "grid" in self.__dict__:
-            return super().grids(frames)
         from moclip.video import _kernels  # numba: most of a second to import
 
         indices = self._indices(frames)
@@ -71,22 +65,18 @@ class StoredMotion(Motion):
         chunks = starts.searchsorted(indices, "right") - 1
         for chunk in sorted(set(chunks.tolist())):
             places = np.flatnonzero(chunks == chunk)
-            planes, shape = self._unpack(chunk)
-            times = int(self._arrays["blocks"][chunk]) // self.block_size
-            _kernels.unfold(planes, shape, indices[places] - starts[chunk], times.bit_length() - 1, out, places)
+            planes = self._unpack(chunk)
+            shift = (int(self._arrays["blocks"][chunk]) // self.block_size).bit_length() - 1
+            _kernels.unfold(planes.ravel(), planes.shape[1:], indices[places] - starts[chunk], shift, out, places)
         return out
 
-    def _unpack(self, chunk: int) -> tuple[np.ndarray, tuple[int, int, int]]:
-        """What `_pack` packed: uint8 (5 * n * gh * gw,), and the shape (n, gh, gw) of the chunk's own grid."""
+    def _unpack(self, chunk: int) -> np.ndarray:
+        """What `_pack` packed, on the chunk's own grid: uint8 (5, n, gh, gw)."""
         starts, offsets = self._arrays["starts"], self._arrays["offsets"]
-        rows, columns = grid_shape(self.height, self.width, int(self._arrays["blocks"][chunk]))
-        shape = int(starts[chunk + 1] - starts[chunk]), rows, columns
+        shape = grid_shape(self.height, self.width, int(self._arrays["blocks"][chunk]))
         planes = zlib.decompress(self._arrays["packed"].data[offsets[chunk] : offsets[chunk + 1]])
-        if len(planes) != 5 * math.prod(shape):  # compiled code does not check indices
-            raise ValueError(
-                f"chunk {chunk} has {len(planes)} bytes, which does not fit {shape}: extract the motion again"
-            )
-        return np.frombuffer(planes, np.uint8), shape
+        # A ValueError where the length does not fit. Compiled code does not check indices.
+        return np.frombuffer(planes, np.uint8).reshape(5, starts[chunk + 1] - starts[chunk], *shape)
 
 
 def save_motion(motion: Motion, path: Path | str, source: str, key: str = "") -> None:
@@ -98,19 +88,17 @@ def save_motion(motion: Motion, path: Path | str, source: str, key: str = "") ->
     ----------
     motion : Motion
     path : path-like
-        Ends in ``.safetensors``; written to a temporary name and renamed.
+        By custom ``.safetensors``; written to a temporary name and renamed.
     source : str
         SHA-256 of the video file (`moclip.io.files.sha256_file`); `load_motion` returns it as ``motion.source``.
     key : str
         What the file depends on besides the video; see `is_stored`.
-
-    Raises
-    ------
-    ValueError
-        Another suffix.
     """
-    facts = {name: getattr(motion, name) for name in _FACTS}
-    _write(path, _cut(motion), facts | {"source": source, "key": key})
+    since = np.arange(len(motion)) - np.maximum.accumulate(np.where(motion.types == "I", np.arange(len(motion)), 0))
+    inner = np.flatnonzero(since % CHUNK == 0)[1:]  # where the chunks begin, without the first
+    parts = zip(*(np.split(getattr(motion, name), inner) for name in PER_FRAME), strict=True)
+    chunks = (replace(motion, **dict(zip(PER_FRAME, part, strict=True))) for part in parts)
+    _write(path, map(_pack, chunks), source, key)
 
 
 def store_motion(source: Path | str, path: Path | str, key: str = "") -> None:
@@ -120,15 +108,12 @@ def store_motion(source: Path | str, path: Path | str, key: str = "") -> None:
     ------
     VideoError
         As `read_motion`.
-    ValueError
-        As `save_motion`.
     """
-    with open_motion(source) as (facts, chunks):  # reports a bad file before it is hashed
-        facts.update(source=sha256_file(source), key=key)
-        _write(path, chunks, facts)  # the rest of `facts` is known when the chunks are read
+    # In this order: a bad file is reported before it is hashed.
+    _write(path, list(map(_pack, read_chunks(source))), sha256_file(source), key)
 
 
-def load_motion(path: Path | str) -> Motion:
+def load_motion(path: Path | str) -> StoredMotion:
     """Read a motion file; nothing is unpacked until it is needed.
 
     Raises
@@ -136,10 +121,20 @@ def load_motion(path: Path | str) -> Motion:
     VideoError
         The file is missing, damaged, or was written in another layout.
     """
-    arrays, facts = _load(path)
-    del facts["key"]
-    types = np.array(list(_LETTERS))[arrays["types"]]
+    try:
+        data = Path(path).read_bytes()
+        arrays = load(data)
+        # Its reader of metadata maps the file into memory, which takes longer than to read these small ones.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        facts = json.loads(header["__metadata__"]["motion"])
+        if facts.pop("check") != _check(facts, arrays):
+            raise ValueError("damaged")
+        if set(facts) != {*_FACTS, "key"}:
+            raise ValueError("of another layout")
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VideoError(path, f"no motion file ({error})", "extract it again") from error
     motion = object.__new__(StoredMotion)  # the constructor would want all grids
+    types = arrays["types"].view("S1").astype("U1")
     motion.__dict__.update(facts, types=types, has_motion=arrays["has_motion"].view(bool), _arrays=arrays)
     return motion
 
@@ -147,24 +142,14 @@ def load_motion(path: Path | str) -> Motion:
 def is_stored(path: Path | str, sha256: str, key: str = "") -> bool:
     """True where ``path`` holds, undamaged, the motion of the video with this SHA-256, written with this key."""
     try:
-        facts = _load(path)[1]
+        motion = load_motion(path)
     except VideoError:
         return False
-    return (facts["source"], facts["key"]) == (sha256, key)
+    return (motion.source, motion.key) == (sha256, key)
 
 
-def _cut(motion: Motion) -> Iterable[Chunk]:
-    start = 0
-    for t in range(1, len(motion) + 1):
-        if t == len(motion) or t - start == CHUNK or motion.types[t] == "I":
-            part = slice(start, t)
-            types, has_motion = motion.types[part].tolist(), motion.has_motion[part].tolist()
-            yield Chunk(motion.grids(range(start, t)), motion.mask[part], types, has_motion, motion.block_size)
-            start = t
-
-
-def _pack(chunk: Chunk) -> tuple[bytes, int]:
-    """A chunk's zlib stream, and its block size there.
+def _pack(chunk: Motion) -> tuple[bytes, int, Motion]:
+    """A chunk's zlib stream, its block size there, and the chunk.
 
     All x, then all y, with the sign in the lowest bit (0, -1, 1, -2 ... become 0, 1, 2, 3 ...); the low bytes of all,
     then the high bytes, then the masks: long runs of equal bytes.
@@ -179,48 +164,28 @@ def _pack(chunk: Chunk) -> tuple[bytes, int]:
     planes = np.moveaxis(grid, -1, 0)
     folded = ((planes << 1) ^ (planes >> 15)).astype("<u2")
     low, high = (folded & 255).astype(np.uint8), (folded >> 8).astype(np.uint8)
-    return zlib.compress(low.tobytes() + high.tobytes() + mask.tobytes(), 6), block_size
+    return zlib.compress(low.tobytes() + high.tobytes() + mask.tobytes(), 6), block_size, chunk
 
 
-def _write(path: Path | str, chunks: Iterable[Chunk], facts: dict[str, Any]) -> None:
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        raise ValueError(f"motion is kept in {SUFFIX} files, not in {path.name}")
-    columns = [(*_pack(chunk), chunk.types, chunk.has_motion, chunk.block_size) for chunk in chunks]
-    packed, blocks, types, has_motion, block_sizes = zip(*columns, strict=True)
+def _write(path: Path | str, rows: Iterable[tuple[bytes, int, Motion]], source: str, key: str) -> None:
+    """Write packed chunks; of the chunks themselves, only the grid and the mask are not read here."""
+    packed, blocks, chunks = zip(*rows, strict=True)
     arrays = {
-        "starts": np.cumsum([0, *map(len, types)]).astype("<i8"),
+        "starts": np.cumsum([0, *map(len, chunks)]).astype("<i8"),
         "offsets": np.cumsum([0, *map(len, packed)]).astype("<i8"),
         "blocks": np.array(blocks, np.uint8),
-        "types": np.array([_LETTERS.index(kind) for kind in chain(*types)], np.uint8),
-        "has_motion": np.array(list(chain(*has_motion)), np.uint8),
+        "types": np.concatenate([chunk.types for chunk in chunks]).astype("S1").view(np.uint8),
+        "has_motion": np.concatenate([chunk.has_motion for chunk in chunks]).view(np.uint8),
         "packed": np.frombuffer(b"".join(packed), np.uint8),
     }
-    facts = facts | {"block_size": min(block_sizes)}
+    # The last chunk has the smallest block size, and the scale and rate of the whole.
+    facts = {name: getattr(chunks[-1], name) for name in _FACTS} | {"source": source, "key": key}
     with atomic_path(path) as temporary:
         # One metadata key: several would be written in an order that changes from process to process.
         save_file(arrays, temporary, {"motion": json.dumps(facts | {"check": _check(facts, arrays)}, sort_keys=True)})
 
 
-def _load(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and facts of a motion file."""
-    try:
-        data = Path(path).read_bytes()
-        arrays = load(data)
-        # Its reader of metadata maps the file into memory, which takes longer than to read these small ones.
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        facts = json.loads(header["__metadata__"]["motion"])
-        if facts.pop("check") != _check(facts, arrays):
-            raise ValueError("damaged")
-        if set(facts) != {*_FACTS, "key"}:
-            raise ValueError("of another layout")
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VideoError(path, f"no motion file ({error})", "extract it again") from error
-    return arrays, facts
-
-
 def _check(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> int:
-    check = zlib.crc32(json.dumps(facts, sort_keys=True).encode())
-    for name in sorted(arrays):
-        check = zlib.crc32(arrays[name].data, zlib.crc32(name.encode(), check))
-    return check
+    names = sorted(arrays)
+    parts = [json.dumps([facts, names], sort_keys=True).encode(), *(arrays[name].tobytes() for name in names)]
+    return zlib.crc32(b"".join(parts))

@@ -6,9 +6,9 @@ So every motion vector of a P-frame points to the frame before it, and the same 
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -17,10 +17,8 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from moclip.io.files import atomic_path
-from moclip.video.errors import VideoError
-from moclip.video.probe import open_video
+from moclip.video.probe import open_video, video_errors
 
-SECOND = 25  # about as many frames
 QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: units of its rate control per quantiser step
 QUALITY = {"mpeg4": (5, 1, 31), "libx264": (23, 0, 51)}  # default, best, worst
 # What ffmpeg does by default with a phone's rotation tag (degrees counter-clockwise).
@@ -65,11 +63,10 @@ def encode(
         No frames, frames of the wrong shape, type or an odd size, an unknown codec or suffix, quality or b_frames out
         of range.
     """
-    path = Path(path)
-    options = _options(codec, gop, quality) | {"bf": str(b_frames)}
     if not 0 <= b_frames <= 16:
         raise ValueError(f"b_frames {b_frames} must lie in 0..16")
-    _write(_to_yuv(frames), path, _container(path, codec), codec, fps, options)
+    options = _options(codec, gop, quality) | {"bf": str(b_frames)}
+    _write(_to_yuv(frames), Path(path), _container(Path(path), codec), codec, fps, options)
 
 
 def transcode(
@@ -120,7 +117,7 @@ def transcode(
             raise ValueError(f"libx264 takes even sizes only, not {width}x{height}")
     with open_video(src) as video:
         decoded = video.frames()
-        first = list(islice(decoded, SECOND))  # the rate of a raw stream is known from the time stamps of its frames
+        first = list(islice(decoded, 25))  # about a second: the rate of a raw stream is known from its time stamps
         rate = video.frame_rate([frame.pts for frame in first if frame.pts is not None])
         # A damaged header may say anything. 25 is what ffmpeg takes for raw streams.
         fps = rate if 0.001 <= rate <= 65535 else 25.0
@@ -159,40 +156,37 @@ def _to_yuv(frames: Iterable[np.ndarray]) -> Iterator[av.VideoFrame]:
     """RGB arrays as YUV 4:2:0 frames, checked."""
     shape = None
     for array in frames:
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-            raise ValueError(f"a frame must be uint8 (H, W, 3), not {array.dtype} {array.shape}")
-        if array.shape[0] % 2 or array.shape[1] % 2:
-            raise ValueError(f"frame size {array.shape[1]}x{array.shape[0]} is odd; crop or pad to even sides")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")  # checks type and dimensions
+        if frame.width % 2 or frame.height % 2:
+            raise ValueError(f"frame size {frame.width}x{frame.height} is odd; crop or pad to even sides")
         if shape not in (None, array.shape):
             raise ValueError(f"a frame of shape {array.shape} follows frames of shape {shape}")
         shape = array.shape
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
         yield frame.reformat(format="yuv420p", interpolation=Interpolation.BICUBIC)
 
 
 def _scaled(frames: Iterable[av.VideoFrame], width: int, height: int) -> Iterator[av.VideoFrame]:
     """Frames through ffmpeg's own filters; a new graph is built where the input changes."""
-    graph: av.filter.Graph | None = None
-    described = ""
-    for frame in frames:
-        source = (
-            f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/25"
-            f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
-        )
-        if graph is None or described != f"{source} {frame.rotation}":
-            described = f"{source} {frame.rotation}"
-            graph = av.filter.Graph()
-            nodes = [
-                graph.add("buffer", source),
-                *[graph.add(*node) for node in _UPRIGHT.get(frame.rotation, [])],
-                graph.add("scale", f"{width}:{height}:flags=bicubic"),
-                graph.add("setsar", "1:1"),
-                graph.add("format", "yuv420p"),
-                graph.add("buffersink"),
-            ]
-            graph.link_nodes(*nodes).configure()
-        graph.vpush(frame)
-        yield graph.vpull()
+    for (source, rotation), alike in groupby(frames, _describe):
+        graph = av.filter.Graph()
+        nodes = [
+            graph.add("buffer", source),
+            *[graph.add(*node) for node in _UPRIGHT.get(rotation, [])],
+            graph.add("scale", f"{width}:{height}:flags=bicubic"),
+            graph.add("setsar", "1:1"),
+            graph.add("format", "yuv420p"),
+            graph.add("buffersink"),
+        ]
+        graph.link_nodes(*nodes).configure()
+        for frame in alike:
+            graph.vpush(frame)
+            yield graph.vpull()
+
+
+def _describe(frame: av.VideoFrame) -> tuple[str, int]:
+    """A frame as ffmpeg's filter graphs take it in, and its rotation in degrees."""
+    colours = f"pix_fmt={frame.format.name}:colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
+    return f"video_size={frame.width}x{frame.height}:time_base=1/25:{colours}", frame.rotation
 
 
 def _write(
@@ -200,26 +194,23 @@ def _write(
 ) -> None:
     """Encode and mux YUV frames."""
     rate = _rational(fps)
-    try:
-        # "file:", since FFmpeg would take a name with a colon for a protocol
-        with (
-            atomic_path(path) as temporary,
-            av.open(f"file:{temporary}", "w", format=container, options={"fflags": "+bitexact"}) as out,
-        ):
-            stream: VideoStream | None = None
-            for index, frame in enumerate(frames):
-                if stream is None:
-                    stream = cast(VideoStream, out.add_stream(codec, rate=rate, options=options))
-                    stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
-                    stream.codec_context.thread_count = 1
-                frame.pts, frame.time_base = index, 1 / rate
-                frame.pict_type = PictureType.NONE  # a decoded frame brings its old type, which would be forced
-                out.mux(stream.encode(frame))
+    # "file:", since FFmpeg would take a name with a colon for a protocol
+    with (
+        video_errors(path, "cannot be written", ""),
+        atomic_path(path) as temporary,
+        av.open(f"file:{temporary}", "w", format=container, options={"fflags": "+bitexact"}) as out,
+    ):
+        stream: VideoStream | None = None
+        for index, frame in enumerate(frames):
             if stream is None:
-                raise ValueError(f"no frames to write to {path}")
-            out.mux(stream.encode())
-    except av.FFmpegError as error:
-        raise VideoError(path, f"cannot be written ({error.strerror})") from error
+                form: dict[str, Any] = {"width": frame.width, "height": frame.height, "pix_fmt": "yuv420p"}
+                stream = cast(VideoStream, out.add_stream(codec, rate, options, thread_count=1, **form))
+            frame.pts, frame.time_base = index, 1 / rate
+            frame.pict_type = PictureType.NONE  # a decoded frame brings its old type, which would be forced
+            out.mux(stream.encode(frame))
+        if stream is None:
+            raise ValueError(f"no frames to write to {path}")
+        out.mux(stream.encode())
 
 
 def _rational(fps: float) -> Fraction:

@@ -56,7 +56,8 @@ def test_pictures_survive(tmp_path, pan):
     [
         ([], {}, "no frames"),
         ([np.zeros((64, 95, 3), np.uint8)], {}, "95x64 is odd"),
-        ([np.zeros((64, 96), np.uint8)], {}, "uint8"),
+        ([np.zeros((64, 96), np.uint8)], {}, "ndim"),
+        ([np.zeros((64, 96, 4), np.uint8)], {}, "shape"),
         ([np.zeros((64, 96, 3))], {}, "uint8"),
         ([np.zeros((64, 96, 3), np.uint8), np.zeros((64, 98, 3), np.uint8)], {}, "follows"),
         (PAN, {"codec": "vp9"}, "mpeg4, libx264"),
