@@ -56,7 +56,7 @@ def load_config(profile: str = "quick", overrides: Mapping[str, Any] | None = No
     try:
         config = Config.model_validate({**merge(base, asked), "profile": name})
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explain(error)) from None
     unchanged, whole = _apart(base), _apart(merge(merge(base, protocol), insists))
     shortened = f" as shortened by profile {name}" if changed_protocol(whole, unchanged) else ""
     named = ", ".join([chosen + shortened, *changed_protocol(unchanged, config)])
@@ -166,7 +166,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """A validation error as text: one line per problem, with the remedy."""
     lines = []
     for problem in error.errors():
