@@ -28,6 +28,7 @@ from moclip.io.artefacts import load_predictions
 from moclip.io.files import sha256_file
 from moclip.io.paths import run_dir
 from moclip.report import tables
+from moclip.report.statistics import Bootstrap
 from moclip.studies.shortcuts import page
 from moclip.video import encode, probe
 
@@ -295,7 +296,7 @@ def test_every_table_says_how_many_clips_were_left_out(arguments, bad, tmp_path:
         assert all(seen_frames(clip.path, "middle").any() for clip in data.clips)
         folder = tmp_path / f"predictions-{reencode}"
         write_predictions(folder, "zero_shot", 0, config, data, torch.eye(2), n_train=0, views=1)
-        table = tables.results(load_predictions(folder, [data.name]), resamples=9, confidence=0.95)
+        table = tables.results(load_predictions(folder, [data.name]), Bootstrap(9, 0.95))
         assert "2 of 6 clips left out (unreadable)" in table["data"].item() and table["n_test"].item() == 2
 
 
