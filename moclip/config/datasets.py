@@ -1,6 +1,10 @@
-"""The data sets by name: where each is defined, and what it needs from the user."""
+"""The data sets by name: where each is defined, and what it needs from the user (``datasets.yaml``)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class DataSet:
     """
 
     function: str
-    needs: tuple[str, ...] = ()
+    needs: Sequence[str] = ()
     example: str = ""
 
     @property
@@ -24,22 +28,5 @@ class DataSet:
         return "annotation_path" in self.needs
 
 
-_CLIPS_AND_LISTS = ("root", "annotation_path")
-DATASETS = {
-    "moving_photos": DataSet("moclip.datasets.moving_photos:MovingPhotos"),
-    "ucf101": DataSet(
-        "moclip.datasets.ucf101:UCF101",
-        _CLIPS_AND_LISTS,
-        "--profile ucf101 -p data.root=/path/UCF-101 -p data.annotation_path=/path/ucfTrainTestlist",
-    ),
-    "hmdb51": DataSet(
-        "moclip.datasets.hmdb51:HMDB51",
-        _CLIPS_AND_LISTS,
-        "--profile hmdb51 -p data.root=/path/hmdb51 -p data.annotation_path=/path/splits",
-    ),
-    "video_folder": DataSet(
-        "moclip.datasets.video_folder:VideoFolder",
-        ("root",),
-        "--profile folder -p data.root=/path/of/videos (with <class>/*.mp4 in it)",
-    ),
-}
+_TABLE = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+DATASETS = {name: DataSet(**values) for name, values in _TABLE.items()}

@@ -1,8 +1,10 @@
 """UCF101 and HMDB51 from their authors' servers: fetched, unpacked, counted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from moclip.datasets import VideoDataset, load_dataset
 from moclip.datasets.download.archives import unpack
@@ -20,27 +22,14 @@ class Source:
     root, annotation_path : folders of the clips and of the lists, under the folder that the user names.
     """
 
-    archives: tuple[str, ...]
+    archives: Sequence[str]
     root: str
     annotation_path: str
     inner: str = ""
 
 
-_UCF = "https://www.crcv.ucf.edu/data/UCF101"
-_SERRE = "https://serre-lab.clps.brown.edu/wp-content/uploads/2013/10"
-SOURCES = {
-    "ucf101": Source(
-        archives=(f"{_UCF}/UCF101TrainTestSplits-RecognitionTask.zip", f"{_UCF}/UCF101.rar"),
-        root="UCF-101",
-        annotation_path="ucfTrainTestlist",
-    ),
-    "hmdb51": Source(
-        archives=(f"{_SERRE}/test_train_splits.rar", f"{_SERRE}/hmdb51_org.rar"),
-        root="hmdb51_org",
-        annotation_path="testTrainMulti_7030_splits",
-        inner="*.rar",  # one per class
-    ),
-}
+_TABLE = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+SOURCES = {name: Source(**values) for name, values in _TABLE.items()}
 
 
 def download(

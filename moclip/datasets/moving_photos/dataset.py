@@ -15,6 +15,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from moclip.datasets.base import Clip, VideoDataset, hold_out_groups
 from moclip.datasets.moving_photos.draws import Degradation, draw_spec
 from moclip.datasets.moving_photos.photos import OBJECTS, photos_hash
@@ -28,33 +30,11 @@ from moclip.io.progress import track
 FPS, GOP = 25.0, 12
 MAX_FRAMES = 64  # in more, a moving camera would look past the edge of the background
 
-# Sixteen classes of ten objects and ten motions. Each class shares its object or its motion with another class.
-MIXED: dict[str, tuple[str, ...]] = {
-    "Astronaut": ("Approach", "Right"),
-    "Cat": ("Left", "Recede"),
-    "CoffeeCup": ("Clockwise", "CounterClockwise"),
-    "Coins": ("Down",),
-    "Flower": ("Approach", "Clockwise"),
-    "Motorcycle": ("Left", "Shake"),
-    "Officer": ("Down",),
-    "Pagoda": ("Up",),
-    "Photographer": ("Right",),
-    "Rocket": ("Bounce", "Up"),
-}
+_TABLES = yaml.safe_load(Path(__file__).with_name("classes.yaml").read_text(encoding="utf-8"))
+MIXED: dict[str, list[str]] = _TABLES["mixed"]
+OBJECT_TEXTS: dict[str, str] = _TABLES["object texts"]
+MOTION_TEXTS: dict[str, str] = _TABLES["motion texts"]
 TEST_GROUPS = {"mixed": 8, "independent": 12}
-OBJECT_TEXTS = {"CoffeeCup": "coffee cup", "Coins": "old coins", "Officer": "navy officer"}
-MOTION_TEXTS = {
-    "Left": "moving left",
-    "Right": "moving right",
-    "Up": "moving up",
-    "Down": "moving down",
-    "Approach": "coming closer",
-    "Recede": "moving away",
-    "Clockwise": "turning clockwise",
-    "CounterClockwise": "turning counter-clockwise",
-    "Shake": "shaking from side to side",
-    "Bounce": "bouncing up and down",
-}
 DEGRADATIONS = {"mixed": Degradation(strength=0.0), "independent": Degradation()}
 
 
