@@ -173,24 +173,6 @@ def hold_out_groups(
     return [c for c in clips if source(c) not in held], [c for c in clips if source(c) in held]
 
 
-def few_clips(dataset: VideoDataset, count: int | None) -> VideoDataset:
-    """The data set with at most ``count`` clips of each class in each split, from as many groups as possible."""
-    import pandas as pd  # late: slow to import
-
-    if count is None:
-        return dataset
-
-    def first(clips: Sequence[Clip]) -> list[Clip]:
-        table = pd.DataFrame([(clip.class_name, clip.group) for clip in clips], columns=["class", "group"])
-        turn = table.groupby(["class", "group"]).cumcount()  # clips of its group that stand before it
-        rows = table.loc[turn.sort_values(kind="stable").index].groupby("class").head(count).index
-        return [clips[row] for row in sorted(rows)]
-
-    chosen = {clip.name for members in dataset.splits.values() for clip in first(members)}
-    description = f"{dataset.description}, at most {count} clips a class and split"
-    return dataset.with_clips(lambda clip: clip if clip.name in chosen else None, description=description)
-
-
 def hash_clips(dataset: VideoDataset, workers: int | None = None) -> VideoDataset:
     """The data set with the SHA-256 of every clip; each file is read once.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moclip.datasets import DATASETS, load_dataset
-from moclip.datasets.base import Clip, VideoDataset, few_clips, hash_clips, hold_out_groups
+from moclip.datasets.base import Clip, VideoDataset, hash_clips, hold_out_groups
 from moclip.io.parallel import ClipsError
 
 
@@ -84,26 +84,3 @@ def test_unknown_data_set_names_the_nearest() -> None:
         load_dataset("MovingPhotos")
     with pytest.raises(ValueError, match="there are: " + ", ".join(sorted(DATASETS))):
         load_dataset("zzz")
-
-
-def test_few_clips_are_of_as_many_groups_as_there_are():
-    def clips(split, groups):
-        names = [(label, group, n) for label in range(2) for group in groups for n in range(3)]
-        return [Clip(Path("x"), a, "ab"[a], group, f"{split}-{a}-{group}-{n}") for a, group, n in names]
-
-    whole = VideoDataset("d", "films", ("a", "b"), train=clips("train", "tuv"), test=clips("test", "xy"))
-    few = few_clips(whole, 4)
-    assert [clip.name for clip in few.train if clip.label == 0] == [
-        "train-0-t-0",
-        "train-0-t-1",
-        "train-0-u-0",
-        "train-0-v-0",
-    ]
-    assert [clip.name for clip in few.test if clip.label == 1] == [
-        "test-1-x-0",
-        "test-1-x-1",
-        "test-1-y-0",
-        "test-1-y-1",
-    ]
-    assert few.description == "films, at most 4 clips a class and split" and not few.val
-    assert few_clips(whole, None) is whole and few_clips(whole, 99).clips == whole.clips

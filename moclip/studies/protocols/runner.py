@@ -2,14 +2,15 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from moclip.config.sections import Config
-from moclip.datasets.base import VideoDataset
+from moclip.datasets.base import Clip, VideoDataset
 from moclip.engine.features import motion_store
 from moclip.engine.predictions import write_predictions
 from moclip.inputs.clips import LoadedClips
@@ -19,6 +20,22 @@ from moclip.models.mv_tsn import average_views
 from moclip.studies.protocols.effects import system_name
 from moclip.training.heads import FusionData, epoch_features, fit_heads
 from moclip.training.motion import motion_features, train_motion_network
+
+
+def few_clips(dataset: VideoDataset, count: int | None) -> VideoDataset:
+    """The data set with at most ``count`` clips of each class in each split, from as many groups as possible."""
+    if count is None:
+        return dataset
+
+    def first(clips: Sequence[Clip]) -> list[Clip]:
+        table = pd.DataFrame([(clip.class_name, clip.group) for clip in clips], columns=["class", "group"])
+        turn = table.groupby(["class", "group"]).cumcount()  # clips of its group that stand before it
+        rows = table.loc[turn.sort_values(kind="stable").index].groupby("class").head(count).index
+        return [clips[row] for row in sorted(rows)]
+
+    chosen = {clip.name for members in dataset.splits.values() for clip in first(members)}
+    description = f"{dataset.description}, at most {count} clips per class and split"
+    return dataset.with_clips(lambda clip: clip if clip.name in chosen else None, description=description)
 
 
 def run_study(variants: Mapping[str, Config], dataset: VideoDataset, run: Path) -> list[str]:
