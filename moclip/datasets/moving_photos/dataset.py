@@ -156,8 +156,8 @@ def MovingPhotos(  # noqa: N802 - reads like the other data sets
         ``root`` holds clips of other parameters.
     """
     design = Design(design) if isinstance(design, str) else design
-    graph, key = design.graph, design.key()
-    folder = Path(root) if root else data_dir() / "moving_photos" / f"{design.name}-{keys.digest(key)}"
+    graph = design.graph
+    folder = Path(root) if root else data_dir() / "moving_photos" / f"{design.name}-{keys.digest(design.key())}"
     train: list[Clip] = []
     test: list[Clip] = []
     test_groups = TEST_GROUPS[design.name] if design.test_groups is None else design.test_groups
@@ -168,8 +168,7 @@ def MovingPhotos(  # noqa: N802 - reads like the other data sets
                 clip = Clip(folder / name / f"{stem}.mp4", label, name, f"g{number:02d}", stem)
                 (test if number <= test_groups else train).append(clip)
     if generate:
-        _claim(folder / "design.json", key)
-        _generate(design, [clip for clip in [*train, *test] if not clip.path.is_file()], workers)
+        _generate(design, folder, [*train, *test], workers)
     fitted, val = hold_out_groups(train, val_fraction, design.seed)
     return VideoDataset(
         name=design.name,
@@ -189,8 +188,12 @@ def _text(design: str, thing: str, motions: tuple[str, ...]) -> str:
     return f"{noun} {MOTION_TEXTS[motions[0]]}" if design == "mixed" else noun
 
 
-def _claim(path: Path, key: dict[str, Any]) -> None:
-    """Write ``design.json``; raise if the folder holds clips of another one."""
+def _generate(design: Design, folder: Path, clips: Sequence[Clip], workers: int | None) -> None:
+    """Render and encode the clips that ``folder`` lacks, several at a time; what is finished stays if work is cut off.
+
+    ``design.json`` says what shaped the clips; a folder of other ones is refused.
+    """
+    path, key = folder / "design.json", design.key()
     if not path.exists():
         save_json(path, key)
     elif changes := keys.differences(load_json(path), key):
@@ -198,11 +201,8 @@ def _claim(path: Path, key: dict[str, Any]) -> None:
             f"{path} belongs to clips of other parameters ({'; '.join(changes)}): choose another root or none, or "
             "remove this folder"
         )
-
-
-def _generate(design: Design, clips: Sequence[Clip], workers: int | None) -> None:
-    """Render and encode clips, several at a time; what is finished stays if the work is cut off."""
-    jobs = [(design.draw(clip.class_name, clip.group, clip.name[-3:]), clip.path, design) for clip in clips]
+    missing = [clip for clip in clips if not clip.path.is_file()]
+    jobs = [(design.draw(clip.class_name, clip.group, clip.name[-3:]), clip.path, design) for clip in missing]
     if workers == 1 or len(jobs) <= 8:  # a process takes as long to start as 8 clips to make
         for job in track(jobs, "generating clips", unit="clip"):
             _write_clip(*job)

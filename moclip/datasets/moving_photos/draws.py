@@ -45,15 +45,15 @@ def draw_spec(
     rng = _generator(seed, *group)
     background = _draw_surface(rng, render.FIELD_WIDTH / render.FIELD_HEIGHT)
     crop = OBJECTS[thing][rng.integers(len(OBJECTS[thing]))]
-    aspect, exponent = math.exp(rng.uniform(-0.3, 0.3)), float(rng.uniform(2, 8))
+    aspect, exponent = math.exp(rng.uniform(-0.3, 0.3)), rng.uniform(2, 8)
     side = crop.side * rng.uniform(0.9, 1.05)
     cut = degradation.strength * degradation.crop * rng.uniform(0, 1)
     away = rng.uniform(-0.04, 0.04, 2) * crop.side + rng.uniform(-0.5, 0.5, 2) * cut * side
     box = _box_inside(crop.photo, crop.x + away[0], crop.y + away[1], side * (1 - cut), aspect)
 
     rng = _generator(seed, *group, clip)
-    blur = degradation.strength * degradation.blur * float(rng.uniform(0, 1))
-    covered = degradation.strength * degradation.occlusion * float(rng.uniform(0, 1))
+    blur = degradation.strength * degradation.blur * rng.uniform(0, 1)
+    covered = degradation.strength * degradation.occlusion * rng.uniform(0, 1)
     patches = [_draw_patch(rng, covered / 3) for _ in range(3)]
     return ClipSpec(
         background=background,
@@ -62,18 +62,18 @@ def draw_spec(
         exponent=exponent,
         blur=blur,
         patches=tuple(patches) if covered else (),
-        x=render.WIDTH / 2 + float(rng.uniform(-12, 12)),
-        y=render.HEIGHT / 2 + float(rng.uniform(-8, 8)),
-        size=float(rng.uniform(54, 68)),
-        angle=float(rng.uniform(-0.2, 0.2)),
+        x=render.WIDTH / 2 + rng.uniform(-12, 12),
+        y=render.HEIGHT / 2 + rng.uniform(-8, 8),
+        size=rng.uniform(54, 68),
+        angle=rng.uniform(-0.2, 0.2),
         motion=motions[rng.integers(len(motions))],
-        speed=float(rng.uniform(1.5, 2.2)),
-        period=float(rng.uniform(10, 18)),
-        phase=float(rng.uniform(0, 2 * math.pi)),
+        speed=rng.uniform(1.5, 2.2),
+        period=rng.uniform(10, 18),
+        phase=rng.uniform(0, 2 * math.pi),
         camera=render.CAMERAS[rng.integers(len(render.CAMERAS))],
-        camera_speed=float(rng.uniform(0.4, 0.8)),
-        camera_angle=float(rng.uniform(-math.pi, math.pi)),
-        camera_period=float(rng.uniform(14, 24)),
+        camera_speed=rng.uniform(0.4, 0.8),
+        camera_angle=rng.uniform(-math.pi, math.pi),
+        camera_period=rng.uniform(14, 24),
     )
 
 
@@ -83,27 +83,22 @@ def _generator(seed: int, *key: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *words.tolist()]))
 
 
-def _draw_colour(rng: np.random.Generator, low: int, high: int) -> tuple[int, int, int]:
-    red, green, blue = (int(value) for value in rng.integers(low, high, 3))
-    return red, green, blue
-
-
 def _draw_surface(rng: np.random.Generator, aspect: float) -> Surface:
     """A random piece of a random texture in random colours, dark to light."""
     name = TEXTURES[rng.integers(len(TEXTURES))]
     image = photo(name)
-    height = min(image.height, image.width / aspect) * float(rng.uniform(0.6, 1.0))
-    left = float(rng.uniform(0, image.width - height * aspect))
-    top = float(rng.uniform(0, image.height - height))
+    height = min(image.height, image.width / aspect) * rng.uniform(0.6, 1.0)
+    left = rng.uniform(0, image.width - height * aspect)
+    top = rng.uniform(0, image.height - height)
     box = left, top, left + height * aspect, top + height
-    return Surface(name, box, _draw_colour(rng, 0, 90), _draw_colour(rng, 130, 256))
+    return Surface(name, box, tuple(rng.integers(0, 90, 3).tolist()), tuple(rng.integers(130, 256, 3).tolist()))
 
 
 def _draw_patch(rng: np.random.Generator, share: float) -> Patch:
     """A patch over ``share`` of the cut-out's area."""
     stretch = math.exp(rng.uniform(-0.5, 0.5))
     width, height = math.sqrt(share) * stretch, math.sqrt(share) / stretch
-    x, y = (float(value) for value in rng.uniform(0.1, 0.9, 2))
+    x, y = rng.uniform(0.1, 0.9, 2).tolist()
     return Patch(_draw_surface(rng, 1.0), x, y, width, height)
 
 

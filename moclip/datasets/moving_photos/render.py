@@ -24,8 +24,12 @@ TURN_LEVER = 40.0  # pixels: v pixels per frame mean v / 40 radians per frame
 CAMERA_TURN_LEVER = 60.0
 SOFT_EDGE = 2.0  # pixels over which the mask fades
 
-DIRECTIONS = {"Left": (-1, 0), "Right": (1, 0), "Up": (0, -1), "Down": (0, 1)}
-MOTIONS = (*DIRECTIONS, "Approach", "Recede", "Clockwise", "CounterClockwise", "Shake", "Bounce")
+# Motion -> the kind of movement, as the camera's are called, and its direction (see `movement`).
+MOVEMENTS = {"Left": ("pan", -1, 0), "Right": ("pan", 1, 0), "Up": ("pan", 0, -1), "Down": ("pan", 0, 1)}
+MOVEMENTS |= {"Approach": ("zoom", 0, 1), "Recede": ("zoom", 0, -1)}
+MOVEMENTS |= {"Clockwise": ("rotate", 0, 1), "CounterClockwise": ("rotate", 0, -1)}
+MOVEMENTS |= {"Shake": ("shake", 1, 0), "Bounce": ("shake", 0, 1)}
+MOTIONS = tuple(MOVEMENTS)
 CAMERAS = ("pan", "zoom", "rotate", "shake", "still")
 
 
@@ -35,8 +39,8 @@ class Surface:
 
     texture: str
     box: tuple[float, float, float, float]
-    dark: tuple[int, int, int]
-    light: tuple[int, int, int]
+    dark: tuple[int, ...]
+    light: tuple[int, ...]
 
     def image(self, width: int, height: int) -> Image.Image:
         """The piece as an RGB image."""
@@ -97,58 +101,53 @@ class ClipSpec:
 class Pose:
     """Where something is: translation in pixels, scale relative to the middle frame, angle in radians."""
 
-    x: float
-    y: float
-    scale: float
-    angle: float
+    x: float = 0.0
+    y: float = 0.0
+    scale: float = 1.0
+    angle: float = 0.0
 
 
-def object_pose(spec: ClipSpec, time: float) -> Pose:
-    """The object's pose under a camera at rest, ``time`` frames after the middle frame."""
-    x, y, scale, angle = spec.x, spec.y, 1.0, spec.angle
-    if spec.motion in DIRECTIONS:
-        dx, dy = DIRECTIONS[spec.motion]
-        x, y = x + dx * spec.speed * time, y + dy * spec.speed * time
-    elif spec.motion in ("Approach", "Recede"):
-        scale = math.exp((1 if spec.motion == "Approach" else -1) * spec.speed / ZOOM_LEVER * time)
-    elif spec.motion in ("Clockwise", "CounterClockwise"):
-        angle += (1 if spec.motion == "Clockwise" else -1) * spec.speed / TURN_LEVER * time
-    elif spec.motion in ("Shake", "Bounce"):
-        sway = _sway(spec.speed, spec.period, spec.phase, time)
-        x, y = (x + sway, y) if spec.motion == "Shake" else (x, y + sway)
-    else:
-        raise ValueError(f"motion {spec.motion!r} is not one of {', '.join(MOTIONS)}")
-    return Pose(x, y, scale, angle)
+def movement(
+    kind: str, dx: float, dy: float, speed: float, turn_lever: float, period: float, phase: float, time: float
+) -> Pose:
+    """How far something has moved ``time`` frames after the middle frame.
+
+    Parameters
+    ----------
+    kind : one of ``CAMERAS``. A shake has the given mean speed and is zero at time 0 for every phase.
+    dx, dy : direction of pan and shake; the sign of dy is that of zoom and rotation.
+    """
+    sign = 1 if dy >= 0 else -1
+    if kind == "pan":
+        return Pose(dx * speed * time, dy * speed * time)
+    if kind == "zoom":
+        return Pose(scale=math.exp(sign * speed / ZOOM_LEVER * time))
+    if kind == "rotate":
+        return Pose(angle=sign * speed / turn_lever * time)
+    if kind == "shake":
+        amplitude = speed * period / 4  # a swing covers four amplitudes per period
+        sway = amplitude * (math.sin(2 * math.pi / period * time + phase) - math.sin(phase))
+        return Pose(dx * sway, dy * sway)
+    return Pose()  # still
 
 
 def camera_pose(spec: ClipSpec, time: float) -> Pose:
     """How the camera shifts, scales and turns the scene about the frame's centre; no change in the middle frame."""
     dx, dy = math.cos(spec.camera_angle), math.sin(spec.camera_angle)
-    sign = 1 if dy >= 0 else -1
-    if spec.camera == "pan":
-        return Pose(dx * spec.camera_speed * time, dy * spec.camera_speed * time, 1.0, 0.0)
-    if spec.camera == "zoom":
-        return Pose(0.0, 0.0, math.exp(sign * spec.camera_speed / ZOOM_LEVER * time), 0.0)
-    if spec.camera == "rotate":
-        return Pose(0.0, 0.0, 1.0, sign * spec.camera_speed / CAMERA_TURN_LEVER * time)
-    if spec.camera == "shake":
-        sway = _sway(spec.camera_speed, spec.camera_period, 0.0, time)
-        return Pose(dx * sway, dy * sway, 1.0, 0.0)
-    if spec.camera == "still":
-        return Pose(0.0, 0.0, 1.0, 0.0)
-    raise ValueError(f"camera {spec.camera!r} is not one of {', '.join(CAMERAS)}")
+    return movement(spec.camera, dx, dy, spec.camera_speed, CAMERA_TURN_LEVER, spec.camera_period, 0.0, time)
 
 
 def seen_pose(spec: ClipSpec, time: float) -> Pose:
     """The object's pose in the frame: its own motion seen through the camera."""
-    thing, camera = object_pose(spec, time), camera_pose(spec, time)
+    thing = movement(*MOVEMENTS[spec.motion], spec.speed, TURN_LEVER, spec.period, spec.phase, time)
+    camera = camera_pose(spec, time)
     cos, sin = math.cos(camera.angle) * camera.scale, math.sin(camera.angle) * camera.scale
-    x, y = thing.x - WIDTH / 2, thing.y - HEIGHT / 2
+    x, y = spec.x + thing.x - WIDTH / 2, spec.y + thing.y - HEIGHT / 2
     return Pose(
         WIDTH / 2 + camera.x + cos * x - sin * y,
         HEIGHT / 2 + camera.y + sin * x + cos * y,
         thing.scale * camera.scale,
-        thing.angle + camera.angle,
+        spec.angle + thing.angle + camera.angle,
     )
 
 
@@ -158,13 +157,6 @@ def iterate(spec: ClipSpec, times: range) -> Iterator[np.ndarray]:
     cut_out, mask = _cut_out(spec)
     for time in times:
         yield np.asarray(_draw(field, cut_out, mask, camera_pose(spec, time), seen_pose(spec, time)))
-
-
-def _sway(speed: float, period: float, phase: float, time: float) -> float:
-    """A swing of the given mean speed, zero at time 0 for every phase: the middle frame does not move."""
-    amplitude = speed * period / 4  # a swing covers four amplitudes per period
-    turn = 2 * math.pi / period
-    return amplitude * (math.sin(turn * time + phase) - math.sin(phase))
 
 
 def _cut_out(spec: ClipSpec) -> tuple[Image.Image, Image.Image]:
