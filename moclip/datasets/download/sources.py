@@ -69,13 +69,11 @@ def download(
         address = f"{mirror.rstrip('/')}/{file_name}" if mirror else url
         archive = folder / file_name
         say(f"{file_name}: SHA-256 {fetch(address, archive, ca_file, insecure)}")
-        clips = url == source.archives[-1]
-        if clips and source.inner:
-            packed = [path for path in unpack(archive, folder / "archives") if path.match(source.inner)]
-            count = sum(len(unpack(path, root)) for path in packed)
-        else:
-            count = len(unpack(archive, folder))
-        say(f"{file_name}: {count} files unpacked")
+        inner = source.inner if url == source.archives[-1] else ""
+        files = unpack(archive, folder / "archives" if inner else folder)
+        if inner:
+            files = [file for path in files if path.match(inner) for file in unpack(path, root)]
+        say(f"{file_name}: {len(files)} files unpacked")
     lists = folder / source.annotation_path
     folds = [load_dataset(name, hashes=False, root=root, annotation_path=lists, fold=fold) for fold in (1, 2, 3)]
     for number, dataset in enumerate(folds, start=1):

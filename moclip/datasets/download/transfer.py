@@ -63,9 +63,9 @@ def fetch(url: str, target: Path, ca_file: Path | None = None, insecure: bool = 
     DownloadError
         No answer, a certificate that does not check, or another file than the recorded one.
     """
-    record_path = _beside(target, ".json")
+    record_path, part = Path(f"{target}.json"), Path(f"{target}.part")
     record = load_json(record_path) if record_path.is_file() else {}
-    arrived = target if target.is_file() else _beside(target, ".part")
+    arrived = target if target.is_file() else part
     if arrived != target:
         opener = _opener(ca_file, insecure)
         for attempt in range(TRIES):
@@ -93,12 +93,8 @@ def fetch(url: str, target: Path, ca_file: Path | None = None, insecure: bool = 
         save_json(record_path, {"url": url, "bytes": arrived.stat().st_size, "sha256": sha})
     if arrived != target:
         os.replace(arrived, target)
-        _beside(target, ".part.json").unlink(missing_ok=True)
+        Path(f"{part}.json").unlink(missing_ok=True)
     return sha
-
-
-def _beside(target: Path, suffix: str) -> Path:
-    return target.with_name(target.name + suffix)
 
 
 def _opener(ca_file: Path | None, insecure: bool) -> urllib.request.OpenerDirector:
@@ -115,7 +111,7 @@ def _opener(ca_file: Path | None, insecure: bool) -> urllib.request.OpenerDirect
 def _transfer(opener: urllib.request.OpenerDirector, url: str, part: Path) -> None:
     """Append to ``part`` what it lacks."""
     part.parent.mkdir(parents=True, exist_ok=True)
-    about = _beside(part, ".json")  # what the server said of the file that `part` is a piece of
+    about = Path(f"{part}.json")  # what the server said of the file that `part` is a piece of
     known = load_json(about) if about.is_file() and part.is_file() else {}
     have = part.stat().st_size if known else 0
     if have and have == known.get("bytes"):
