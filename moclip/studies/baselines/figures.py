@@ -1,5 +1,7 @@
 """Figures of Table I's systems: their networks, and published accuracy against cost."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,6 +15,7 @@ COLOURS = {"RGB": "#CC79A7", "MV": "#E69F00", "RGB + MV": "#0072B2", "RGB + flow
 # Points up, for names that would overlap in the plot.
 SHIFT = {"CLIP (ViT-B/32)": -4, "CLIP-only (ours)": 4, "MoCLIP-Lite (ours)": 7}
 SHIFT |= {"DTMV-CNN": 2, "EMV-CNN": -2, "TextComp": 6}
+NAME: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 6.5}  # to the right of its point
 
 
 def pathways(costs: pd.DataFrame) -> Figure:
@@ -64,10 +67,11 @@ def accuracy_against_cost(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(costs, [accuracy, accuracy], color=colour, lw=1)
         axes.plot(costs[0], accuracy, "o", ms=5, mfc="white", mec=colour)
         axes.plot(costs[1], accuracy, "o", ms=5, color=colour)
-        _name(axes, row["Method"], np.nanmax(costs), accuracy, "black")
+        axes.annotate(row["Method"], (np.nanmax(costs), accuracy), (5, SHIFT.get(row["Method"], 0)), **NAME)
     for _, row in paper.numbers("published").iterrows():
         axes.plot(row["gmacs"], row["top1"], "x", ms=4, color="#777777")
-        _name(axes, row["method"], row["gmacs"], row["top1"], "#777777")
+        place, shift = (row["gmacs"], row["top1"]), SHIFT.get(row["method"], 0)
+        axes.annotate(row["method"], place, (5, shift), color="#777777", **NAME)
     for modality, colour in COLOURS.items():
         axes.plot([], [], "o", color=colour, label=modality)
     axes.plot([], [], "o", mfc="white", mec="black", label="cost as the paper prints it")
@@ -75,11 +79,3 @@ def accuracy_against_cost(axes: Axes, table: pd.DataFrame) -> None:
     axes.set(xlabel="GMACs per video, own protocol", xscale="log", xlim=(3, 9000))
     axes.set(ylabel="published top-1 on UCF101 (%)", ylim=(62, 100))
     axes.legend(frameon=False, loc="center left")
-
-
-def _name(axes: Axes, text: str, cost: float, accuracy: float, colour: str) -> None:
-    """A name to the right of its point, shifted by `SHIFT` if another name is near."""
-    axes.annotate(
-        text, (cost, accuracy), (5, SHIFT.get(text, 0)), textcoords="offset points", va="center", fontsize=6.5,
-        color=colour,
-    )  # fmt: skip

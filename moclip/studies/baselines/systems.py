@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
-from torch import nn
+from torch import Tensor, nn
 
 from moclip.config.sections import ConfigError
 from moclip.errors import nearest
 from moclip.models import create_model
-from moclip.studies.baselines.trunks import Average, ScoreFusion
+from moclip.studies.baselines.trunks import Average, fuse_scores
 
 
 class Network(BaseModel):
@@ -119,11 +119,18 @@ def joined_systems(networks: Collection[str]) -> dict[str, list[str]]:
     return {name: parts for name, parts in trained.items() if set(parts) <= set(networks)}
 
 
-def _fused(system: str, **arguments: Any) -> nn.Module:
-    """A system that averages the scores of its parts: one input per part -> (B, C)."""
-    facts = BASELINES[system]
-    parts = {part: create_model(part, **arguments) for part in facts.parts}
-    return ScoreFusion(parts, facts.weights, facts.average)
+class ScoreFusion(nn.Module):
+    """A system that averages the scores of its parts; see `moclip.studies.baselines.trunks.fuse_scores`."""
+
+    def __init__(self, system: str, **arguments: Any) -> None:
+        super().__init__()
+        self.facts = BASELINES[system]
+        self.branches = nn.ModuleDict({part: create_model(part, **arguments) for part in self.facts.parts})
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """One input per part, each (B, ...) -> scores (B, C) whose softmax are probabilities."""
+        scores = [branch(part) for branch, part in zip(self.branches.values(), inputs, strict=True)]
+        return fuse_scores(scores, self.facts.weights, self.facts.average)
 
 
-coviar, dtmv_rgb, two_stream = (partial(_fused, system) for system in ("coviar", "dtmv_rgb", "two_stream"))
+coviar, dtmv_rgb, two_stream = (partial(ScoreFusion, system) for system in ("coviar", "dtmv_rgb", "two_stream"))

@@ -1,6 +1,6 @@
 """Parts that several systems of Table I share: CNN-M, ResNets, and the fusion of scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -88,19 +88,6 @@ class NormalisedResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""
         return self.backbone(self.data_bn(images))
-
-
-class ScoreFusion(nn.Module):
-    """Networks with one input each, whose scores are joined; see `fuse_scores`."""
-
-    def __init__(self, branches: Mapping[str, nn.Module], weights: Sequence[float], average: Average) -> None:
-        super().__init__()
-        self.branches, self.weights, self.average = nn.ModuleDict(branches), weights, average
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """One input per branch, each (B, ...) -> scores (B, C) whose softmax are probabilities."""
-        scores = [branch(part) for branch, part in zip(self.branches.values(), inputs, strict=True)]
-        return fuse_scores(scores, self.weights, self.average)
 
 
 def fuse_scores(logits: Sequence[Tensor], weights: Sequence[float], average: Average) -> Tensor:
