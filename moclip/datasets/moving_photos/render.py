@@ -25,10 +25,10 @@ CAMERA_TURN_LEVER = 60.0
 SOFT_EDGE = 2.0  # pixels over which the mask fades
 
 # Motion -> the kind of movement, as the camera's are called, and its direction (see `movement`).
-MOVEMENTS = {"Left": ("pan", -1, 0), "Right": ("pan", 1, 0), "Up": ("pan", 0, -1), "Down": ("pan", 0, 1)}
-MOVEMENTS |= {"Approach": ("zoom", 0, 1), "Recede": ("zoom", 0, -1)}
-MOVEMENTS |= {"Clockwise": ("rotate", 0, 1), "CounterClockwise": ("rotate", 0, -1)}
-MOVEMENTS |= {"Shake": ("shake", 1, 0), "Bounce": ("shake", 0, 1)}
+MOVEMENTS = {"Left": ("pan", (-1, 0)), "Right": ("pan", (1, 0)), "Up": ("pan", (0, -1)), "Down": ("pan", (0, 1))}
+MOVEMENTS |= {"Approach": ("zoom", (0, 1)), "Recede": ("zoom", (0, -1))}
+MOVEMENTS |= {"Clockwise": ("rotate", (0, 1)), "CounterClockwise": ("rotate", (0, -1))}
+MOVEMENTS |= {"Shake": ("shake", (1, 0)), "Bounce": ("shake", (0, 1))}
 MOTIONS = tuple(MOVEMENTS)
 CAMERAS = ("pan", "zoom", "rotate", "shake", "still")
 
@@ -108,22 +108,23 @@ class Pose:
 
 
 def movement(
-    kind: str, dx: float, dy: float, speed: float, turn_lever: float, period: float, phase: float, time: float
+    kind: str, direction: tuple[float, float], speed: float, lever: float, period: float, phase: float, time: float
 ) -> Pose:
     """How far something has moved ``time`` frames after the middle frame.
 
     Parameters
     ----------
     kind : one of ``CAMERAS``. A shake has the given mean speed and is zero at time 0 for every phase.
-    dx, dy : direction of pan and shake; the sign of dy is that of zoom and rotation.
+    direction : of pan and shake; the sign of its second part is that of zoom and rotation.
+    lever : of rotation, pixels.
     """
-    sign = 1 if dy >= 0 else -1
+    (dx, dy), sign = direction, 1 if direction[1] >= 0 else -1
     if kind == "pan":
         return Pose(dx * speed * time, dy * speed * time)
     if kind == "zoom":
         return Pose(scale=math.exp(sign * speed / ZOOM_LEVER * time))
     if kind == "rotate":
-        return Pose(angle=sign * speed / turn_lever * time)
+        return Pose(angle=sign * speed / lever * time)
     if kind == "shake":
         amplitude = speed * period / 4  # a swing covers four amplitudes per period
         sway = amplitude * (math.sin(2 * math.pi / period * time + phase) - math.sin(phase))
@@ -133,8 +134,8 @@ def movement(
 
 def camera_pose(spec: ClipSpec, time: float) -> Pose:
     """How the camera shifts, scales and turns the scene about the frame's centre; no change in the middle frame."""
-    dx, dy = math.cos(spec.camera_angle), math.sin(spec.camera_angle)
-    return movement(spec.camera, dx, dy, spec.camera_speed, CAMERA_TURN_LEVER, spec.camera_period, 0.0, time)
+    direction = math.cos(spec.camera_angle), math.sin(spec.camera_angle)
+    return movement(spec.camera, direction, spec.camera_speed, CAMERA_TURN_LEVER, spec.camera_period, 0.0, time)
 
 
 def seen_pose(spec: ClipSpec, time: float) -> Pose:
