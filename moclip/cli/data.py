@@ -141,7 +141,7 @@ def stats(
 
     Example: moclip data stats --profile ucf101 -p data.root=UCF-101 -p data.annotation_path=ucfTrainTestlist
     """
-    from moclip.studies.shortcuts.page import write_page
+    from moclip.studies.shortcuts.data_stats import write_page
 
     config = _config(profile, param, workers)
     for dataset, _, folder in _chosen(config, prepared, to):

@@ -29,7 +29,7 @@ from moclip.io.files import sha256_file
 from moclip.io.paths import run_dir
 from moclip.report import tables
 from moclip.report.statistics import Bootstrap
-from moclip.studies.shortcuts import page
+from moclip.studies.shortcuts import data_stats
 from moclip.video import encode, probe
 
 ROOT = Path(__file__).parents[2]
@@ -355,13 +355,13 @@ def test_stats(moclip_data, arguments: list[str], tmp_path: Path) -> None:
 
 
 def test_stats_of_videos_without_a_frame_rate(moclip_data, arguments: list[str], monkeypatch) -> None:
-    known = page.facts_of
+    known = data_stats.facts_of
 
     def unknown(*arguments: object):
         found, problems = known(*arguments)
         return {name: replace(own, fps=0.0) for name, own in found.items()}, problems
 
-    monkeypatch.setattr(page, "facts_of", unknown)
+    monkeypatch.setattr(data_stats, "facts_of", unknown)
     code, _, err = moclip_data("stats", *arguments, "-p", "motion.units=equivalent")
     assert code == 2 and "use motion.units=pixels" in err
     assert moclip_data("stats", *arguments)[0] == 0

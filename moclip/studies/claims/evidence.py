@@ -45,6 +45,7 @@ class Claim(Section):
     args: dict[str, Any] = Field(default_factory=dict)
     cell: str = ""
     tolerance: float = 0.01
+    relation: Literal["equal", "at least", "at most"] = "equal"
     otherwise: Literal["contradicted", "not confirmed"] = "contradicted"
     note: str = ""
 
@@ -53,9 +54,11 @@ class Claim(Section):
         """The paper's number, where it is one."""
         return float(self.paper)
 
-    def same(self, ours: float) -> bool:
-        """Whether ``ours`` is the paper's number, within the claim's tolerance."""
-        return abs(ours - self.number) <= self.tolerance * abs(self.number)
+    def holds(self, ours: float) -> bool:
+        """Whether ``ours`` is in the claim's relation to the paper's number; equal: within the claim's tolerance."""
+        if self.relation == "equal":
+            return abs(ours - self.number) <= self.tolerance * abs(self.number)
+        return ours >= self.number if self.relation == "at least" else ours <= self.number
 
     def verdict(self, agrees: bool) -> str:
         """The verdict on a claim that could be tested."""
@@ -109,12 +112,10 @@ class Artefacts:
             system of Table I, which notebook 08 counted.
         parts : names of the parts, for the first two.
         """
-        if source in ("paper", "profile"):
-            files, column = [f"costs/{name}.csv" for name in MAIN_SYSTEMS], "block"
-        else:
-            files, column = ["baselines/costs.csv"], "system"
+        main = source in ("paper", "profile")
+        files = [f"costs/{name}.csv" for name in MAIN_SYSTEMS] if main else ["baselines/costs.csv"]
         rows = pd.concat([self.table(file).assign(file=file) for file in files])
-        rows = rows[rows[column] == source].set_index("part")
+        rows = rows[rows["block" if main else "system"] == source].set_index("part")
         missing = set(parts) - set(rows.index)
         if rows.empty or missing:
             raise NotRun(f"{', '.join(files)}: {', '.join([source, *sorted(missing)])}")

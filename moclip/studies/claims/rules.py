@@ -29,7 +29,7 @@ def arithmetic(run: Artefacts, claim: Claim, plus: Sequence[str], minus: Sequenc
     terms = " + ".join(f"{cell(name):g}" for name in plus) + "".join(f" - {cell(name):g}" for name in minus)
     sources = [cell(name.replace("/value", "/source")) for name in plus if name.startswith("external/")]
     why = f"{terms} = {ours:g}" if len(plus) + len(minus) > 1 else f"published: {ours:g} ({'; '.join(sources)})"
-    return Finding(claim.verdict(claim.same(ours)), ours, why, printed(*plus, *minus))
+    return Finding(claim.verdict(claim.holds(ours)), ours, why, printed(*plus, *minus))
 
 
 def larger(run: Artefacts, claim: Claim, value: str, than: Sequence[str]) -> Finding:
@@ -79,13 +79,7 @@ _UNITS = {"params": 1e-6, "trainable": 1e-6, "multiply-adds": 1e-9, "operations"
 
 
 def counted(
-    run: Artefacts,
-    claim: Claim,
-    what: str,
-    parts: Sequence[str] = (),
-    source: str = "paper",
-    views: str = "views",
-    relation: str = "equal",
+    run: Artefacts, claim: Claim, what: str, parts: Sequence[str] = (), source: str = "paper", views: str = "views"
 ) -> Finding:
     """Compare what was counted on live models with the claim.
 
@@ -95,22 +89,20 @@ def counted(
         operations), ``feature_dim``.
     parts, source : arguments of `Artefacts.counted`.
     views : ``views``, as the paper counts them, or ``own_views``, those of a system's own source.
-    relation : equal, at least, at most.
     """
     rows = run.counted(source, parts)
     macs = what in ("multiply-adds", "operations")
     ours = float((rows["macs_per_view"] * rows[views] if macs else rows[what]).sum() * _UNITS[what])
-    agrees = {"equal": claim.same(ours), "at least": ours >= claim.number, "at most": ours <= claim.number}[relation]
     shown = f", views: {' + '.join(f'{each:g}' for each in rows[views])}" if macs else ""
     why = f"counted: {' + '.join(rows.index)}{shown}"
-    return Finding(claim.verdict(agrees), round(ours, 6), why, _counts(rows, source, what))
+    return Finding(claim.verdict(claim.holds(ours)), round(ours, 6), why, _counts(rows, source, what))
 
 
 def negligible(run: Artefacts, claim: Claim, extra: Sequence[str], base: Sequence[str], at_most: float) -> Finding:
     """Compare the multiply-adds of the parts ``extra``, as a share of those of ``base``, with a limit."""
     rows = run.counted("paper", [*extra, *base])
     gmacs = (rows["macs_per_view"] * rows["views"]).astype(float) / 1e9
-    more, before = float(gmacs[list(extra)].sum()), float(gmacs[list(base)].sum())
+    more, before = (float(gmacs[list(parts)].sum()) for parts in (extra, base))
     share = more / before
     why = f"{' + '.join(extra)}: {more:.3g} G, beside {before:.4g} G of {' + '.join(base)}: {100 * share:.2g} %"
     return Finding(claim.verdict(share <= at_most), round(share, 5), why, _counts(rows, "paper", "multiply-adds"))
@@ -140,8 +132,8 @@ def reading(run: Artefacts, claim: Claim, steps: Sequence[str], at_most: float) 
     """Compare the time of some steps on a clip, as a multiple of decoding it, with a limit."""
     table = run.table("tables/reading.csv").set_index("step")
     decoding: pd.Series = table.T["decoding"]
-    ratios = _ratios(table.loc[list(steps)].sum(numeric_only=True), decoding)
-    ours, low, high = (round(ratio, 3) for ratio in ratios)
+    taken = table.loc[list(steps)].sum(numeric_only=True)
+    ours, low, high = (round(ratio, 3) for ratio in _ratios(taken, decoding))
     why = _times(table.loc[[*steps, "decoding"], "seconds"])
     verdict = _by_interval(high <= at_most, low > at_most)
     return Finding(verdict, ours, why, "tables/reading.csv", low, high, str(decoding["clip"]))
@@ -251,10 +243,8 @@ def clips(run: Artefacts, claim: Claim, split: str) -> Finding:
     return Finding(verdict, count, why, f"data/{UCF101}.json: counts", data=manifest["description"])
 
 
-RULES: dict[str, Callable[..., Finding]] = {
-    rule.__name__: rule
-    for rule in (
-        arithmetic, larger, apart, front, throughput, counted, negligible, share_of_time, reading, accuracy, gain,
-        saturated, class_accuracy, example, every_class, clips,
-    )
-}  # fmt: skip
+_RULES: tuple[Callable[..., Finding], ...] = (
+    arithmetic, larger, apart, front, throughput, counted, negligible, share_of_time, reading, accuracy, gain,
+    saturated, class_accuracy, example, every_class, clips,
+)  # fmt: skip
+RULES = {rule.__name__: rule for rule in _RULES}

@@ -44,11 +44,7 @@ def side_by_side(protocols: Mapping[str, Mapping[str, Any]], this_run: Mapping[s
 
 
 def effects(
-    predictions: pd.DataFrame,
-    dataset: str,
-    variants: Sequence[str],
-    trained: Sequence[str],
-    bootstrap: Bootstrap,
+    predictions: pd.DataFrame, dataset: str, variants: Sequence[str], trained: Sequence[str], bootstrap: Bootstrap
 ) -> pd.DataFrame:
     """Each variant against the first of them, on the same clips and seeds.
 
@@ -109,9 +105,7 @@ def seed_noise(predictions: pd.DataFrame, dataset: str, systems: Sequence[str], 
     rows = predictions[(predictions["dataset"] == dataset) & predictions["system"].isin(systems)]
     by_seed = rows.groupby(["system", "seed"])["correct"].mean().unstack()  # (systems, k)
     seeds = by_seed.shape[1]
-    if seeds < 2:
-        return float("nan")
-    freedom = len(by_seed) * (seeds - 1)
+    freedom = len(by_seed) * (seeds - 1)  # 0 with one seed, and a t of 0 degrees of freedom is NaN
     return float(stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(by_seed.var(axis=1).mean() * 2 / seeds))
 
 
@@ -128,15 +122,14 @@ def effect_dots(axes: Axes, table: pd.DataFrame, stream: str) -> None:
         axes.axvspan(-noise, noise, color="#E6E6E6", lw=0, zorder=0, label="noise of the seeds")
     axes.axvline(0, color="black", lw=0.8)
     values, errors = whiskers(shown, "difference")
-    axes.errorbar(
-        values, shown.index, xerr=errors, fmt=SYSTEMS[stream].marker, ms=4, lw=0.9, color=SYSTEMS[stream].colour
-    )
+    system = SYSTEMS[stream]
+    axes.errorbar(values, shown.index, xerr=errors, fmt=system.marker, ms=4, lw=0.9, color=system.colour)
     axes.axhline(len(shown) - 1.5, color="#999999", lw=0.6, ls=":")
     axes.set_yticks(shown.index, shown["variant"])
     axes.tick_params(axis="y", length=0)
     base = 100 * table.loc[table["stream"] == stream, "accuracy"].iloc[0]
-    title = f"{SYSTEMS[stream].label}: paper {base:.1f} %"
-    axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel="difference (points)", title=title)
+    axes.set_title(f"{system.label}: paper {base:.1f} %")
+    axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel="difference (points)")
 
 
 def _text(value: Any) -> str:

@@ -1,8 +1,7 @@
 """Training and testing every variant of the protocol study."""
 
-import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moclip.config.sections import Config
-from moclip.datasets.base import Clip, VideoDataset
+from moclip.datasets.base import VideoDataset
 from moclip.engine.features import motion_store
 from moclip.engine.predictions import write_predictions
 from moclip.inputs.clips import LoadedClips
@@ -26,14 +25,9 @@ def few_clips(dataset: VideoDataset, count: int | None) -> VideoDataset:
     """The data set with at most ``count`` clips of each class in each split, from as many groups as possible."""
     if count is None:
         return dataset
-
-    def first(clips: Sequence[Clip]) -> list[Clip]:
-        table = pd.DataFrame([(clip.class_name, clip.group) for clip in clips], columns=["class", "group"])
-        turn = table.groupby(["class", "group"]).cumcount()  # clips of its group that stand before it
-        rows = table.loc[turn.sort_values(kind="stable").index].groupby("class").head(count).index
-        return [clips[row] for row in sorted(rows)]
-
-    chosen = {clip.name for members in dataset.splits.values() for clip in first(members)}
+    table = pd.concat([pd.DataFrame(members).assign(split=split) for split, members in dataset.splits.items()])
+    table["turn"] = table.groupby(["split", "class_name", "group"]).cumcount()  # clips of its group before it
+    chosen = set(table.sort_values("turn", kind="stable").groupby(["split", "class_name"]).head(count)["name"])
     description = f"{dataset.description}, at most {count} clips per class and split"
     return dataset.with_clips(lambda clip: clip if clip.name in chosen else None, description=description)
 
@@ -54,11 +48,11 @@ def run_study(variants: Mapping[str, Config], dataset: VideoDataset, run: Path) 
     rows = dict(zip(header["names"], torch.from_numpy(kept["features"]), strict=True))
     appearance, unseen = (torch.stack([rows[clip.name] for clip in part.clips]) for part in (train, test))
     alike: dict[str, dict[str, Config]] = {}  # what a motion network depends on -> its variants
-    for name, seed in itertools.product(variants, next(iter(variants.values())).study.seeds):
-        config = variants[name]
-        config = config.model_copy(update={"mv": config.mv.model_copy(update={"seed": seed})})
-        key = json.dumps([config.motion.model_dump(), config.mv.training_fields()])
-        alike.setdefault(key, {})[name] = config
+    for name, variant in variants.items():
+        for seed in variant.study.seeds:
+            config = variant.model_copy(update={"mv": variant.mv.model_copy(update={"seed": seed})})
+            key = json.dumps([config.motion.model_dump(), config.mv.training_fields()])
+            alike.setdefault(key, {})[name] = config
     forget_predictions(run / "study", "*")
     for members in alike.values():
         name, config = next(iter(members.items()))

@@ -25,10 +25,8 @@ def reference_frames(motion: Motion, segments: int, rng: np.random.Generator | N
     takes its place, and at the beginning of a clip the first P-frame after it.
     """
     count = max(len(motion.types) - 1, 1)
-    if rng is None:
-        drawn = np.array(reference_centres(count, segments))
-    else:
-        drawn = np.array([rng.integers(first, last) for first, last in reference_ranges(count, segments)])
+    ranges = reference_ranges(count, segments)
+    drawn = reference_centres(count, segments) if rng is None else [rng.integers(*each) for each in ranges]
     moving = np.flatnonzero(motion.types != "I")
     before = np.searchsorted(moving, np.minimum(drawn, count - 1), side="right") - 1
     return moving[np.maximum(before, 0)]

@@ -45,14 +45,15 @@ def predict(clips: pd.DataFrame, columns: Sequence[str], dataset: str, system: s
     DataFrame
         One row per test clip, with the columns that `moclip.report.statistics` reads.
     """
-    train, test = clips[clips["split"] == "train"], clips[clips["split"] == "test"]
+    columns = list(columns)
+    known = clips.fillna(dict.fromkeys(columns, -1))
+    train, test = known[known["split"] == "train"], known[known["split"] == "test"]
     # Fixed and untuned: nothing is chosen on the test clips. Leaves of at least two clips limit memorising.
     forest = RandomForestClassifier(TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed)
     codes, names = pd.factorize(train["class_name"], sort=True)  # scikit-learn takes a class "01" for a number
-    forest.fit(_matrix(train, columns), codes)
-    result = test[["video", "class_name", "group"]].copy()
-    result["pred"] = names[forest.predict(_matrix(test, columns))]
-    result["correct"] = result["pred"] == result["class_name"]
+    forest.fit(train[columns].to_numpy(float), codes)
+    pred = names[forest.predict(test[columns].to_numpy(float))]
+    result = test[["video", "class_name", "group"]].assign(pred=pred, correct=test["class_name"] == pred)
     return result.assign(dataset=dataset, system=system, seed=seed).reset_index(drop=True)
 
 
@@ -83,7 +84,7 @@ def audit(clips: pd.DataFrame, dataset: str, stream: str, times: int, bootstrap:
 
     Parameters
     ----------
-    stream : which files were read (``original``, ``re-encoded``); part of the systems' names.
+    stream : which files were read (``original``, ``re-encoded``).
     times : number of permutations of the classes.
 
     Returns
@@ -99,8 +100,7 @@ def audit(clips: pd.DataFrame, dataset: str, stream: str, times: int, bootstrap:
     common = {"chance": 1 / clips["class_name"].nunique(), "most_frequent": (test["class_name"] == largest).mean()}
     rows = []
     for features, columns in SETS.items():
-        system = f"{stream}: {features}"
-        estimate = metrics.accuracy(predict(clips, columns, dataset, system), dataset, system, bootstrap)
+        estimate = metrics.accuracy(predict(clips, columns, dataset, features), dataset, features, bootstrap)
         luck = permuted(clips, columns, times)
         row = {"dataset": dataset, "stream": stream, "features": features, **estimate.columns("accuracy"), **common}
         row |= {"permuted": luck.mean(), "permuted_p": (1 + (luck >= estimate.value).sum()) / (1 + times)}
@@ -118,9 +118,9 @@ def ablation(clips: pd.DataFrame, dataset: str, stream: str) -> pd.DataFrame:
     for name, columns in FEATURES.items():
         rest = [column for column in every if column not in columns]
         alone, without = (predict(clips, chosen, dataset, "")["correct"].mean() for chosen in (columns, rest))
-        row = {"dataset": dataset, "stream": stream, "feature": name}
-        rows.append({**row, "alone": alone, "without": without, "all": whole})
-    return pd.DataFrame(rows).round(4)
+        rows.append((dataset, stream, name, alone, without, whole))
+    names = ["dataset", "stream", "feature", "alone", "without", "all"]
+    return pd.DataFrame(rows, columns=names).round(4)
 
 
 def shared(predictions: pd.DataFrame, settings: pd.DataFrame, system: str, bootstrap: Bootstrap) -> dict[str, object]:
@@ -163,7 +163,3 @@ def reading(row: Mapping[str, Any]) -> str:
     if row["permuted_p"] > 0.05:
         return "above chance, but permuted classes reach it too"
     return f"they predict the class: {row['accuracy'] / base:.1f} times chance"
-
-
-def _matrix(clips: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    return clips[list(columns)].fillna(-1).to_numpy(float)

@@ -13,8 +13,10 @@ ONE = "#0072B2"
 MANY = 30  # with more classes, names would not be readable: the classes are numbered instead
 
 
-def page(clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound: float, title: str) -> Figure:
-    """A page of eight panels.
+def page(
+    clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound: float, title: str
+) -> tuple[Figure, str]:
+    """A page of eight panels, and its alt text.
 
     Parameters
     ----------
@@ -22,19 +24,20 @@ def page(clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound
     bound : length at which the 8-bit range ends; it is marked.
     title : stands above the page and describes the data.
     """
-    rows = len(classes) if len(classes) <= MANY else 12
+    named = len(classes) <= MANY
+    rows = len(classes) if named else 12
     figure, panels = plt.subplots(4, 2, figsize=(7.2, 5.4 + 0.34 * rows), height_ratios=[rows + 4, 12, 12, rows + 4])
     (balance, saturation), (seconds, frames), (formats, motion), (i_frames, b_frames) = panels
     for axes in (balance, saturation, i_frames, b_frames):
-        if len(classes) <= MANY:
+        if named:
             axes.set_yticks(range(len(classes)), list(classes["class_name"]))
             axes.tick_params(axis="y", length=0)
         else:
             axes.set_ylabel("class number")
         axes.set_ylim(len(classes) - 0.5, -0.5)
     splits = {split: colour for split, colour in SPLITS.items() if classes[split].any()}
-    height = 0.8 if len(classes) <= MANY else 1.0  # thin bars need no gaps
-    stacked_bars(balance, classes[list(splits)], list(splits.values()), "clips", height, lw=0)
+    # Thin bars need no gaps.
+    stacked_bars(balance, classes[list(splits)], list(splits.values()), "clips", 0.8 if named else 1.0, lw=0)
     balance.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     _class_dots(saturation, classes, 100 * classes["saturated"], f"vectors beyond {bound:g} px (%)", "#D55E00")
     _histogram(seconds, clips["seconds"], "duration (s)")
@@ -44,25 +47,20 @@ def page(clips: pd.DataFrame, classes: pd.DataFrame, longer: pd.DataFrame, bound
     _i_frames(i_frames, clips, classes)
     _class_dots(b_frames, classes, 100 * classes["b_clips"], "clips with B-frames (%)", "#009E73")
     figure.suptitle(title, fontsize=8)
-    return figure
-
-
-def describe(clips: pd.DataFrame, classes: pd.DataFrame, bound: float) -> str:
-    """The alt text of `page`."""
     saturated = (clips["saturated"] * clips["vectors"]).sum() / max(clips["vectors"].sum(), 1)
-    seconds, frames, distance = clips[["seconds", "frames", "i_distance"]].median()
-    return (
+    medians = clips[["seconds", "frames", "i_distance"]].median().map("{:.3g}".format)
+    alt = (
         f"Eight panels on {len(clips)} clips of {len(classes)} classes. Clips per class by split. Share of vectors "
         f"beyond {bound:g} pixels per class ({100 * saturated:.2f} % over all). Durations in seconds "
-        f"(median {seconds:.3g}) and frames (median {frames:.3g}). Frame sizes and rates. Share of vectors longer than "
-        f"a length. Frames per I-frame of each clip by class (median {distance:.3g}). Share of clips with B-frames "
-        "per class."
+        f"(median {medians['seconds']}) and frames (median {medians['frames']}). Frame sizes and rates. Share of "
+        f"vectors longer than a length. Frames per I-frame of each clip by class (median {medians['i_distance']}). "
+        "Share of clips with B-frames per class."
     )
+    return figure, alt
 
 
 def _class_dots(axes: Axes, classes: pd.DataFrame, values: pd.Series, label: str, colour: str) -> None:
-    size = 3.5 if len(classes) <= MANY else 2
-    axes.plot(values, range(len(classes)), "o", ms=size, color=colour, clip_on=False)
+    axes.plot(values, range(len(classes)), "o", ms=3.5 if len(classes) <= MANY else 2, color=colour, clip_on=False)
     axes.hlines(range(len(classes)), 0, values, color=colour, lw=0.8)
     axes.set(xlabel=label, xlim=(0, max(1.05 * values.max(), 1) if values.notna().any() else 1))
 
@@ -102,8 +100,7 @@ def _i_frames(axes: Axes, clips: pd.DataFrame, classes: pd.DataFrame) -> None:
     places = pd.Index(classes["class_name"]).get_indexer(clips["class_name"])
     axes.plot(clips["i_distance"], places, "|", ms=5, mew=0.8, color=ONE)
     low, high = clips["i_distance"].min(), clips["i_distance"].max()
-    limits = (max(low / 1.5, 0.7), high * 1.5)
-    axes.set(xlabel="Frames per I-frame (one mark per clip)", xscale="log", xlim=limits)
+    axes.set(xlabel="Frames per I-frame (one mark per clip)", xscale="log", xlim=(max(low / 1.5, 0.7), high * 1.5))
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low / 1.5 <= tick <= high * 1.5]
     ticks = ticks if len(ticks) > 1 else sorted({round(low), round(high)})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -1,5 +1,6 @@
 """The page of a data set: its numbers, and that it can be drawn for few and for many classes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ import pytest
 
 from moclip.datasets.base import Clip, VideoDataset
 from moclip.datasets.facts import Facts
+from moclip.inputs.transforms import InputScale
 from moclip.studies.shortcuts import data_stats
 from moclip.studies.shortcuts import figures as data_plots
 
@@ -32,7 +34,7 @@ def few() -> tuple[VideoDataset, dict[str, Facts]]:
 
 def test_clips_and_classes(few) -> None:
     data, facts = few
-    clips = data_stats.clips(data, facts, lambda width, fps: 1.0, bound=1.5).set_index("video")
+    clips = data_stats.clips(data, facts, InputScale("pixels", 1.5)).set_index("video")
     assert list(clips.index) == ["b1", "b2", "a1", "a2"] and clips.loc["b2", "saturated"] == 0.5
     assert clips.loc["b1", "mean_length"] == 0.25 and clips.loc["a1", "vectors"] == 4
     assert np.isnan(clips.loc["a2", "saturated"]) and clips.loc["b1", "kbit_s"] == 4
@@ -48,12 +50,13 @@ def test_clips_and_classes(few) -> None:
 
 def test_vectors_are_counted_in_the_network_s_units(few) -> None:
     _, facts = few
-    shares = data_stats.longer_than(facts, lambda width, fps: 1.0).set_index("length")["share"]
+    shares = data_stats.longer_than(facts, InputScale()).set_index("length")["share"]
     # of 16 vectors in half pixels: 8 of 0, 4 of 1 (half a pixel), 2 of 2, 2 of 4
     assert shares[0] == 0.5 and shares[0.5] == 0.25 and shares[1] == 0.125 and shares[2] == 0
-    double = data_stats.longer_than(facts, lambda width, fps: 2.0).set_index("length")["share"]
+    narrow = {name: replace(own, width=170) for name, own in facts.items()}  # half of 340: a pixel counts twice
+    double = data_stats.longer_than(narrow, InputScale("equivalent")).set_index("length")["share"]
     assert double[1] == shares[0.5] and double[2] == shares[1] and double[3] == 0.125 and double[4] == 0
-    none = data_stats.longer_than({"a2": facts["a2"]}, lambda width, fps: 1.0)
+    none = data_stats.longer_than({"a2": facts["a2"]}, InputScale())
     assert none["share"].isna().all()
 
 
@@ -63,15 +66,14 @@ def test_the_page(count: int) -> None:
     clips = [Clip(Path(f"{n}{k}"), names.index(n), n, f"g{k}", f"{n}-{k}") for n in names for k in range(3)]
     data = VideoDataset("x", "", names, train=clips[::2], test=[])
     facts = {clip.name: fact([5, 3, 1], distance=2 + clip.label) for clip in clips}
-    table = data_stats.clips(data, facts, lambda width, fps: 1.0, bound=20)
-    classes, longer = data_stats.classes(table, names), data_stats.longer_than(facts, lambda width, fps: 1.0)
-    figure = data_plots.page(table, classes, longer, 20, "a title")
+    table = data_stats.clips(data, facts, InputScale())
+    classes, longer = data_stats.classes(table, names), data_stats.longer_than(facts, InputScale())
+    figure, text = data_plots.page(table, classes, longer, 20, "a title")
     assert len(figure.axes) == 8 and all(axes.has_data() for axes in figure.axes)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert (labels == names) if count == 2 else "Class7" not in labels
     bars = sum(patch.get_width() for patch in figure.axes[0].patches)
     assert bars == len(table)
-    text = data_plots.describe(table, classes, 20)
     assert f"{len(table)} clips of {count} classes" in text and "0.00 % over all" in text
     figure.canvas.draw()
     plt.close(figure)
@@ -80,9 +82,9 @@ def test_the_page(count: int) -> None:
 def test_a_page_without_vectors(few) -> None:
     data, facts = few
     own = {"a2": facts["a2"]}
-    table = data_stats.clips(data, own, lambda width, fps: 1.0, bound=20)
-    figure = data_plots.page(
-        table, data_stats.classes(table, ["B", "A"]), data_stats.longer_than(own, lambda w, f: 1.0), 20, ""
+    table = data_stats.clips(data, own, InputScale())
+    figure, _ = data_plots.page(
+        table, data_stats.classes(table, ["B", "A"]), data_stats.longer_than(own, InputScale()), 20, ""
     )
     figure.canvas.draw()
     plt.close(figure)
