@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -123,9 +123,8 @@ def verify(
         table = check(dataset, root, config.data.workers)
         save_csv(folder / "clips.csv", table)
         problems += int((table["problem"] != "").sum())
-        typer.echo(
-            "\n".join([f"{dataset.name}: {dataset.description}", *summary(table), f"table: {folder / 'clips.csv'}"])
-        )
+        for line in (f"{dataset.name}: {dataset.description}", *summary(table), f"table: {folder / 'clips.csv'}"):
+            typer.echo(line)
     raise typer.Exit(1 if problems else 0)
 
 
@@ -148,9 +147,8 @@ def stats(
         typer.echo(write_page(dataset, config, folder))
 
 
-def _config(profile: str, param: list[str] | None, workers: int | None, **data: Any) -> Config:
-    chosen = {f"data.{name}": value for name, value in {"workers": workers, **data}.items()}
-    return load_config(profile, overrides_of(param, chosen))
+def _config(profile: str, param: list[str] | None, workers: int | None, reencode: bool | None = None) -> Config:
+    return load_config(profile, overrides_of(param, {"data.workers": workers, "data.reencode": reencode}))
 
 
 def _chosen(config: Config, prepared: bool, to: Path | None) -> Iterator[tuple["VideoDataset", Path | None, Path]]:

@@ -52,7 +52,6 @@ def predict(
     if recogniser.accuracy:
         accuracy, clips = recogniser.accuracy
         tested = f"correct for {100 * accuracy:.1f} % of its {clips} test clips"
-    trained = recogniser.header["data"]
-    typer.echo(f"{system} of run {run}: {len(recogniser.classes)} classes, trained on {trained}; {tested}")
-    if failed:
-        raise typer.Exit(1)
+    about = f"{len(recogniser.classes)} classes, trained on {recogniser.header['data']}; {tested}"
+    typer.echo(f"{system} of run {run}: {about}")
+    raise typer.Exit(1 if failed else 0)

@@ -11,6 +11,8 @@ from moclip.datasets.base import VideoDataset
 from moclip.io.artefacts import save_predictions
 from moclip.models.fusion import FusionHead
 
+COLUMNS = {"video": "name", "group": "group", "class_name": "class_name"}  # of predictions -> fields of a clip
+
 
 def write_predictions(
     folder: Path, system: str, seed: int, config: Config, dataset: VideoDataset, scores: Tensor, **facts: Any
@@ -22,7 +24,6 @@ def write_predictions(
     scores : (N, C) for the test clips in their order; their softmax are probabilities.
     **facts : into the header: ``views`` always; encoder and so on; ``n_train=0`` where nothing was trained.
     """
-    clips = dataset.test
     header = {
         "dataset": dataset.name,
         "data": dataset.description,
@@ -36,11 +37,7 @@ def write_predictions(
         folder / dataset.name,
         system,
         seed,
-        clips={
-            "video": [clip.name for clip in clips],
-            "group": [clip.group for clip in clips],
-            "class_name": [clip.class_name for clip in clips],
-        },
+        clips={column: [getattr(clip, field) for clip in dataset.test] for column, field in COLUMNS.items()},
         classes=list(dataset.classes),
         scores=scores.numpy(),
         header=header,

@@ -7,6 +7,7 @@ on other data a rule reports them with the verdict `Verdict.UNTESTABLE`.
 
 import math
 from collections.abc import Callable, Sequence
+from inspect import isfunction
 
 import pandas as pd
 from scipy.stats import norm
@@ -243,8 +244,7 @@ def clips(run: Artefacts, claim: Claim, split: str) -> Finding:
     return Finding(verdict, count, why, f"data/{UCF101}.json: counts", data=manifest["description"])
 
 
-_RULES: tuple[Callable[..., Finding], ...] = (
-    arithmetic, larger, apart, front, throughput, counted, negligible, share_of_time, reading, accuracy, gain,
-    saturated, class_accuracy, example, every_class, clips,
-)  # fmt: skip
-RULES = {rule.__name__: rule for rule in _RULES}
+# Every public function of this file is a rule.
+RULES: dict[str, Callable[..., Finding]] = {
+    name: rule for name, rule in vars().items() if isfunction(rule) and rule.__module__ == __name__ and name[0] != "_"
+}
