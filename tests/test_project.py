@@ -125,7 +125,7 @@ def test_importing_moclip_loads_nothing_heavy():
 
 
 def test_help_works_and_loads_nothing_heavy():
-    subprocess.run([sys.executable, "-m", "moclip.cli.main", "--help"], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "moclip", "--help"], cwd=ROOT, check=True, capture_output=True)
     help_then_go_on = """
 sys.argv = ["moclip", "--help"]
 from moclip.cli.main import main

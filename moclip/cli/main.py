@@ -185,7 +185,3 @@ def main() -> None:
     if code == _INTERRUPTED:  # newer versions of typer return this code after Ctrl-C, silently
         typer.echo("error: interrupted; the same command resumes where it stopped", err=True)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-if __name__ == "__main__":
-    main()

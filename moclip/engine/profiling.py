@@ -6,6 +6,7 @@ import platform
 import re
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import accumulate
@@ -17,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.benchmark import timer  # synchronises with a GPU
 from torch.utils.flop_counter import FlopCounterMode
 
 Row = dict[str, Any]
@@ -100,15 +100,17 @@ def latency(function: Callable[..., Any], *inputs: Tensor, repeats: int = 15, wa
     """Seconds per call, synchronised, after a warm-up: ``seconds`` (median), ``fastest``, ``slowest``, ``repeats``.
 
     A slow call is repeated less often: for about `LONGEST_CALL` seconds in all, but at least three times.
-    ``device`` and ``threads`` say what it ran on. `torch.utils.benchmark.Timer` averages over blocks of calls, of which
-    it chooses number and size, so that it cannot give the extremes of single calls; its clock is used here.
+    ``device`` and ``threads`` say what it ran on. `torch.utils.benchmark.Timer` was tried: it averages over blocks of
+    calls and gives no extremes of single calls, and its import warns on machines with a CUDA compiler and no GPU.
     """
     device = inputs[0].device
 
     def once() -> float:
-        start = timer()
+        start = time.perf_counter()
         function(*inputs)
-        return timer() - start
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
 
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # FP32 means FP32
         before = once()
