@@ -1,6 +1,8 @@
 """The project's own files agree with each other and with what is installed."""
 
+import ast
 import importlib.metadata
+import itertools
 import re
 import subprocess
 import sys
@@ -68,6 +70,20 @@ def test_environment_reaches_every_package_asked_for():
     reached = {canonicalize_name(Requirement(line).name) for line in lines} | set(conda)
     assert reached >= ASKED_FOR, f"missing: {ASKED_FOR - reached}"
     assert "clip-anytorch" not in reached
+
+
+def test_every_package_that_the_code_imports_is_declared():
+    """A package that happens to be installed hides a requirement that is missing."""
+    project, provided_by = pyproject(), importlib.metadata.packages_distributions()
+    lines = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    for path in (ROOT / "moclip").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"moclip", "clip"}:
+                owners = {canonicalize_name(owner) for owner in provided_by.get(name, [name])}
+                assert owners & declared, f"{path.relative_to(ROOT)} imports {name}, which pyproject.toml does not name"
 
 
 def test_one_distribution_provides_clip():
