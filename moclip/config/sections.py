@@ -222,7 +222,7 @@ class Baselines(Section):
 
     which: tuple[str, ...] = Field((), description="networks of the study, in the order of training; all if empty")
     size: int = Field(64, ge=48, description="side of their inputs, in pixels")
-    width: PositiveFloat = Field(0.125, description="factor on the widths in their papers")
+    width: float = Field(0.125, ge=0.125, description="factor on their papers' widths; below 1/8 torch 2.14 may crash")
     views: PositiveInt = Field(3, description="views per clip, in training and in testing")
     epochs: PositiveInt = 15
     lr: PositiveFloat = 0.001
